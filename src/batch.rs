@@ -1,0 +1,171 @@
+//! Several changes of one group that take effect all or none.
+
+use crate::key::{Commit, NextOffset};
+
+/// Commits and deletes of keys of one group that take effect all or none, also after a crash.
+///
+/// Where a key is named several times, the last change of it counts. A batch can be kept and
+/// committed again, or [cleared](CommitBatch::clear) and refilled without allocating.
+///
+/// ```
+/// use pagemark::{CommitBatch, Key, NextOffset, OffsetStore};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let store = OffsetStore::open(dir.path().join("offsets"))?;
+/// let mut batch = CommitBatch::new("billing");
+/// batch.commit("orders", 0, NextOffset(42)).commit("orders", 1, NextOffset(7)).delete("audit", 0);
+/// store.commit_batch(&batch)?;
+/// assert_eq!(store.fetch(Key::new("billing", "orders", 1)).unwrap().offset(), NextOffset(7));
+/// # Ok::<(), pagemark::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct CommitBatch {
+    group: String,
+    /// Topics and metadata of all changes, one after the other.
+    text: String,
+    changes: Vec<Stored>,
+    /// Whether every change is of a higher (topic, partition) than the one before, so that no key
+    /// can be named twice.
+    ascending: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Stored {
+    topic: (usize, usize),
+    partition: i32,
+    commit: Option<StoredCommit>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct StoredCommit {
+    offset: NextOffset,
+    leader_epoch: Option<i32>,
+    timestamp_ms: Option<i64>,
+    metadata: (usize, usize),
+}
+
+/// One change of a batch, as the engine sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Operation<'a> {
+    Commit(Commit<'a>),
+    Delete,
+}
+
+impl CommitBatch {
+    /// An empty batch for one group. Names and values are checked when the batch is committed.
+    pub fn new(group: &str) -> CommitBatch {
+        let (text, changes) = (String::new(), Vec::new());
+        CommitBatch { group: group.to_owned(), text, changes, ascending: true }
+    }
+
+    /// Adds a commit of one partition.
+    pub fn commit<'a>(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        commit: impl Into<Commit<'a>>,
+    ) -> &mut Self {
+        let Commit { offset, leader_epoch, metadata, timestamp_ms } = commit.into();
+        let metadata = self.store(metadata);
+        let commit = StoredCommit { offset, leader_epoch, timestamp_ms, metadata };
+        self.push(topic, partition, Some(commit))
+    }
+
+    /// Adds the delete of one partition's offset.
+    pub fn delete(&mut self, topic: &str, partition: i32) -> &mut Self {
+        self.push(topic, partition, None)
+    }
+
+    /// The number of changes that were added.
+    pub fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Whether nothing was added. Committing an empty batch changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Removes all changes and keeps the group and the memory.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.changes.clear();
+        self.ascending = true;
+    }
+
+    /// The group of the batch.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    fn push(&mut self, topic: &str, partition: i32, commit: Option<StoredCommit>) -> &mut Self {
+        let last =
+            self.changes.last().map(|last| (self.text(last.topic), last.partition, last.topic));
+        let (range, ascends) = match last {
+            Some((name, before, range)) if name == topic => (Some(range), before < partition),
+            Some((name, _, _)) => (None, name < topic),
+            None => (None, true),
+        };
+        let topic = range.unwrap_or_else(|| self.store(topic));
+        self.ascending &= ascends;
+        self.changes.push(Stored { topic, partition, commit });
+        self
+    }
+
+    fn store(&mut self, text: &str) -> (usize, usize) {
+        let from = self.text.len();
+        self.text.push_str(text);
+        (from, self.text.len())
+    }
+
+    fn text(&self, (from, to): (usize, usize)) -> &str {
+        &self.text[from..to]
+    }
+
+    /// The changes, each key once.
+    pub(crate) fn operations(&self) -> Vec<(&str, i32, Operation<'_>)> {
+        let mut operations: Vec<_> = self
+            .changes
+            .iter()
+            .map(|change| {
+                let operation = match change.commit {
+                    None => Operation::Delete,
+                    Some(commit) => Operation::Commit(Commit {
+                        offset: commit.offset,
+                        leader_epoch: commit.leader_epoch,
+                        metadata: self.text(commit.metadata),
+                        timestamp_ms: commit.timestamp_ms,
+                    }),
+                };
+                (self.text(change.topic), change.partition, operation)
+            })
+            .collect();
+        if !self.ascending {
+            // The sort is stable, so the last change of a key comes first once it is reversed.
+            operations.reverse();
+            operations.sort_by_key(|(topic, partition, _)| (*topic, *partition));
+            operations.dedup_by_key(|(topic, partition, _)| (*topic, *partition));
+        }
+        operations
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_change_of_a_key_counts() {
+        let mut batch = CommitBatch::new("g");
+        batch.commit("b", 1, NextOffset(1)).commit("a", 0, NextOffset(2)).delete("b", 1);
+        batch.commit("a", 0, Commit::new(NextOffset(3)).metadata("m"));
+        assert_eq!(batch.len(), 4);
+        let operations = batch.operations();
+        assert_eq!(operations.len(), 2);
+        assert!(matches!(operations[0], ("a", 0, Operation::Commit(commit))
+            if commit.offset == NextOffset(3) && commit.metadata == "m"));
+        assert!(matches!(operations[1], ("b", 1, Operation::Delete)));
+        batch.clear();
+        assert!(batch.is_empty());
+    }
+}

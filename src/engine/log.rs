@@ -1,0 +1,304 @@
+//! The tail of the log and everything that happens under its lock.
+//!
+//! Appending is serialised on purpose: a record is whole, in the file and in the index, before the
+//! next one begins, so a process that dies in the middle of its copy leaves no hole in front of
+//! somebody else's acknowledged commit. The lock is never held across a flush.
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::RECORDS_START;
+use crate::format::entry::Entry;
+use crate::format::record::{MAX_RECORD_LEN, Name, RecordBuffer, Seal, Start};
+use crate::index::{Index, Topic, Value, Writer};
+use crate::io::Dir;
+use crate::io::latch::Latch;
+use crate::segment::{Appender, End, NameTag, Segment};
+
+use super::spare::Spare;
+
+/// One change of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change<'a> {
+    /// Sets the value of a partition. The seq of the value is given by the log.
+    Set { topic: &'a Arc<Topic>, partition: i32, value: NewValue<'a> },
+    /// Deletes a partition's value.
+    Delete { topic: &'a Arc<Topic>, partition: i32 },
+    /// Deletes the values of all partitions.
+    DeleteTopic { topic: &'a Arc<Topic> },
+}
+
+impl<'a> Change<'a> {
+    pub(crate) fn topic(&self) -> &'a Arc<Topic> {
+        match *self {
+            Change::Set { topic, .. }
+            | Change::Delete { topic, .. }
+            | Change::DeleteTopic { topic } => topic,
+        }
+    }
+}
+
+/// A checked value that has no seq yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewValue<'a> {
+    pub(crate) offset: i64,
+    pub(crate) leader_epoch: Option<i32>,
+    pub(crate) timestamp_ms: i64,
+    pub(crate) metadata: &'a str,
+}
+
+/// What the log needs to begin the next segment.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) dir: Arc<dyn Dir>,
+    pub(crate) spare: Arc<Spare>,
+    pub(crate) latch: Arc<Latch>,
+    /// The size that segments grow to.
+    pub(crate) segment_size: u64,
+}
+
+/// A sealed segment that is not flushed yet, and where it ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Sealed {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) end: End,
+}
+
+/// What a flush has to cover, taken in one moment.
+#[derive(Debug)]
+pub(crate) struct FlushTarget {
+    /// The last data record that is covered.
+    pub(crate) last_seq: u64,
+    /// Sealed segments, oldest first.
+    pub(crate) sealed: Vec<Sealed>,
+    /// Whether the active segment has a name that is not durable yet.
+    pub(crate) new_name: bool,
+    pub(crate) active: Arc<Segment>,
+    /// Where the active segment ends.
+    pub(crate) end: End,
+}
+
+/// The state that the log's lock protects.
+#[derive(Debug)]
+pub(crate) struct Log {
+    appender: Appender,
+    /// Where batches are built.
+    batch: RecordBuffer,
+    writer: Writer,
+    surroundings: Surroundings,
+    unflushed: Vec<Sealed>,
+    new_name: bool,
+    closed: bool,
+}
+
+impl Log {
+    pub(crate) fn new(appender: Appender, writer: Writer, surroundings: Surroundings) -> Log {
+        let (batch, unflushed) = (RecordBuffer::default(), Vec::new());
+        Log { appender, batch, writer, surroundings, unflushed, new_name: false, closed: false }
+    }
+
+    /// The seq of the newest data record.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.appender.end().last_seq
+    }
+
+    /// Refuses every later change.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Fails if no change may be made.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed { Err(Error::closed()) } else { self.surroundings.latch.check() }
+    }
+
+    /// Gives up a topic that was resolved for a change that then failed.
+    pub(crate) fn discard(&mut self, index: &Index, topic: &Arc<Topic>) {
+        index.discard_if_empty(&mut self.writer, topic);
+    }
+
+    /// Takes what has to be flushed to make everything so far durable.
+    pub(crate) fn flush_target(&mut self) -> FlushTarget {
+        FlushTarget {
+            last_seq: self.last_seq(),
+            sealed: std::mem::take(&mut self.unflushed),
+            new_name: std::mem::take(&mut self.new_name),
+            active: Arc::clone(self.appender.segment()),
+            end: self.appender.end(),
+        }
+    }
+
+    /// Appends the changes as one record, applies them to the index, and returns their seq.
+    ///
+    /// After an error nothing has changed, in the log or in the index. `durable` is the durable seq
+    /// as of now. No topic may be detached, and no key may be named twice.
+    pub(crate) fn append(
+        &mut self,
+        index: &Index,
+        changes: &[Change<'_>],
+        durable: u64,
+    ) -> Result<u64> {
+        self.check_open()?;
+        loop {
+            let (len, unnamed) = self.encode(changes);
+            if unnamed == 0 && self.appender.has_room(len) {
+                break;
+            }
+            let names: usize = self.unnamed(changes).map(record_len_of_name).sum();
+            if unnamed > 0 && self.appender.has_room(names + len) && self.appender.has_ids(unnamed)
+            {
+                self.append_names(changes, durable)?;
+            } else {
+                self.roll(room_for(changes, len), durable)?;
+            }
+        }
+        let appended = self.appender.append_batch(&mut self.batch, durable);
+        let seq = appended.map_err(|error| self.failed(error))?;
+        // A delete may empty its topic, which then leaves the index: not before the batch has set
+        // what it sets there.
+        let sets = |change: &&Change<'_>| matches!(change, Change::Set { .. });
+        changes.iter().filter(sets).for_each(|change| self.apply(index, change, seq));
+        let deletes = |change: &&Change<'_>| !sets(change);
+        changes.iter().filter(deletes).for_each(|change| self.apply(index, change, seq));
+        if self.appender.is_half_full() {
+            self.surroundings.spare.want(self.next_size());
+        }
+        Ok(seq)
+    }
+
+    /// Encodes the batch with the ids that its names have now, and counts those that have none. An
+    /// id has the same length as the lack of one, so the length is right in any case.
+    fn encode(&mut self, changes: &[Change<'_>]) -> (usize, u32) {
+        let mut unnamed = 0;
+        let base_ms = self.appender.base_ms();
+        let body = self.batch.start();
+        for change in changes {
+            let tag = NameTag(change.topic().tag());
+            let name = self.appender.name_id(tag).unwrap_or_else(|| {
+                unnamed += 1;
+                0
+            });
+            let entry = match *change {
+                Change::Set { partition, value, .. } => Entry::Set {
+                    name,
+                    partition,
+                    offset: value.offset,
+                    leader_epoch: value.leader_epoch,
+                    timestamp_ms: value.timestamp_ms,
+                    metadata: value.metadata,
+                },
+                Change::Delete { partition, .. } => Entry::Delete { name, partition },
+                Change::DeleteTopic { .. } => Entry::DeleteTopic { name },
+            };
+            entry.encode(body, base_ms);
+        }
+        (self.batch.len(), unnamed)
+    }
+
+    /// The topics that have no id in the active segment. One that stands in several places of the
+    /// batch may come several times.
+    fn unnamed<'a>(&self, changes: &'a [Change<'a>]) -> impl Iterator<Item = &'a Arc<Topic>> {
+        let appender = &self.appender;
+        distinct_topics(changes)
+            .filter(move |topic| appender.name_id(NameTag(topic.tag())).is_none())
+    }
+
+    fn append_names(&mut self, changes: &[Change<'_>], durable: u64) -> Result<()> {
+        for topic in distinct_topics(changes) {
+            if self.appender.name_id(NameTag(topic.tag())).is_none() {
+                let tag = self
+                    .appender
+                    .append_name(topic.group(), topic.name(), durable)
+                    .map_err(|error| self.failed(error))?;
+                topic.set_tag(tag.0);
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, index: &Index, change: &Change<'_>, seq: u64) {
+        match *change {
+            Change::Set { topic, partition, value } => {
+                let NewValue { offset, leader_epoch, timestamp_ms, metadata } = value;
+                let value = Value { offset, leader_epoch, timestamp_ms, metadata, seq };
+                let applied = index.set(&mut self.writer, topic, partition, value);
+                debug_assert!(applied, "the caller resolved the topic under the lock");
+            }
+            Change::Delete { topic, partition } => {
+                index.delete(&mut self.writer, topic, partition, seq);
+            }
+            Change::DeleteTopic { topic } => {
+                index.delete_topic(&mut self.writer, topic, seq);
+            }
+        }
+    }
+
+    /// Goes on in a new segment that has room for `needed` bytes of records.
+    ///
+    /// Each step can fail for want of room, and leaves a log that a later call can go on from.
+    fn roll(&mut self, needed: usize, durable: u64) -> Result<()> {
+        let largest = self.surroundings.segment_size;
+        let needed = needed as u64;
+        if needed > largest.min(MAX_RECORD_LEN as u64) {
+            return Err(Error::invalid(format!(
+                "the batch needs {needed} bytes of a segment, and a segment has {largest}"
+            )));
+        }
+        let size = self.next_size().max(needed.next_power_of_two()).min(largest);
+        let Surroundings { dir, spare, .. } = &self.surroundings;
+        let segment = spare.take(needed, size).map_err(|error| self.failed(error))?;
+        let now_ms = spare.now_ms();
+        if !self.appender.is_sealed() {
+            self.appender.append_seal(durable).map_err(|error| self.failed(error))?;
+        }
+        let end = self.appender.end();
+        let start = Start {
+            first_seq: end.next_seq,
+            previous_salt: self.appender.segment().header().salt,
+            previous_chain: end.chain,
+            base_ms: now_ms,
+        };
+        let ordinal = self.appender.ordinal() + 1;
+        let begun = Appender::begin(Arc::new(segment), ordinal, start, end.last_seq, durable)
+            .and_then(|next| {
+                next.segment().publish(&**dir, start.first_seq)?;
+                Ok(next)
+            });
+        let next = begun.map_err(|error| self.failed(error))?;
+        let sealed = std::mem::replace(&mut self.appender, next);
+        self.unflushed.push(Sealed { segment: Arc::clone(sealed.segment()), end });
+        self.new_name = true;
+        Ok(())
+    }
+
+    /// The size of the segment after the active one: twice as large, up to the limit.
+    fn next_size(&self) -> u64 {
+        (self.appender.segment().header().size * 2).min(self.surroundings.segment_size)
+    }
+
+    /// A full disk is an error of this one change; every other failed write ends the store.
+    fn failed(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Full => error,
+            _ => self.surroundings.latch.trip(error),
+        }
+    }
+}
+
+fn distinct_topics<'a>(changes: &'a [Change<'a>]) -> impl Iterator<Item = &'a Arc<Topic>> {
+    changes.iter().enumerate().filter_map(|(i, change)| {
+        let topic = change.topic();
+        let repeated = i > 0 && Arc::ptr_eq(topic, changes[i - 1].topic());
+        (!repeated).then_some(topic)
+    })
+}
+
+fn record_len_of_name(topic: &Arc<Topic>) -> usize {
+    Name::record_len(topic.group(), topic.name())
+}
+
+/// The size of a segment that has room for the changes, their names, and what every segment has.
+fn room_for(changes: &[Change<'_>], len: usize) -> usize {
+    let names: usize = distinct_topics(changes).map(record_len_of_name).sum();
+    RECORDS_START as usize + Start::RECORD_LEN + names + len + Seal::RECORD_LEN
+}

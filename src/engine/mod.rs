@@ -1,0 +1,89 @@
+//! The engine: one file per verb, around the state that they share.
+//!
+//! This is the only room that sees both bytes and files. Two locks, never taken in the other order:
+//! the flusher's role ([`sync`]), then the log's ([`log`]). Reads take neither.
+
+mod background;
+mod commit;
+mod decide;
+mod delete;
+mod dump;
+mod fetch;
+mod log;
+mod open;
+mod recover;
+mod spare;
+mod sync;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::error::{Error, Result};
+use crate::index::Index;
+use crate::io::latch::Latch;
+use crate::io::{Dir, DirLock};
+use crate::options::Options;
+use crate::report::{RecoveryReport, Stats};
+
+pub(crate) use background::Background;
+pub(crate) use dump::dump;
+pub(crate) use open::open;
+
+use log::Log;
+use spare::Spare;
+use sync::Flushing;
+
+/// An open store.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    options: Options,
+    dir: Arc<dyn Dir>,
+    index: Index,
+    log: Mutex<Log>,
+    flushing: Flushing,
+    /// The last data record that survives power loss.
+    durable: AtomicU64,
+    latch: Arc<Latch>,
+    spare: Arc<Spare>,
+    report: RecoveryReport,
+    /// Taken out by `close`, so that the directory is free although handles remain.
+    lock: Mutex<Option<Box<dyn DirLock>>>,
+}
+
+impl Engine {
+    /// The durable seq.
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// The options that the store was opened with.
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// What opening the store came to.
+    pub(crate) fn report(&self) -> &RecoveryReport {
+        &self.report
+    }
+
+    /// The numbers of this moment.
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            keys: self.index.keys(),
+            groups: self.index.group_count(),
+            memory_bytes: self.index.memory_bytes(),
+            durable_seq: self.durable(),
+            flushes: self.flushing.count(),
+            poisoned: self.latch.first().map(ToString::to_string),
+        }
+    }
+
+    /// The log, locked. A panic under this lock may have left a record half applied, so it ends the
+    /// store like a failed write.
+    fn log(&self) -> Result<MutexGuard<'_, Log>> {
+        self.log.lock().map_err(|_| {
+            self.latch.trip(Error::internal("a thread panicked while it appended to the log"))
+        })
+    }
+}

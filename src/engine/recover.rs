@@ -1,0 +1,282 @@
+//! Reading segments back: what they hold goes into the index, what they state is remembered.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::RECORDS_START;
+use crate::format::entry::{Entries, Entry, EntryError};
+use crate::format::header::{FileHeader, FileKind, HEADER_LEN, HeaderError};
+use crate::format::mark::{Mark, read_marks};
+use crate::format::names;
+use crate::format::record::{Start, kind};
+use crate::format::scan::{Body, Ending, Record, Remains, Scanner, Step, search};
+use crate::index::{Index, Topic, Value, Writer};
+use crate::io::{Access, Dir, SegmentFile};
+use crate::options::MAX_SEGMENT_SIZE;
+use crate::report::RecoveryReport;
+use crate::segment::{End, MIN_FILE_SIZE};
+
+/// A segment that was read into memory.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) first_seq: u64,
+    pub(super) path: PathBuf,
+    pub(super) file: Arc<dyn SegmentFile>,
+    pub(super) header: FileHeader,
+    /// The newest first.
+    pub(super) marks: Vec<Mark>,
+    bytes: Vec<u8>,
+}
+
+impl Loaded {
+    /// Reads the segment with this name, into `bytes` to save the allocation.
+    ///
+    /// Its header was durable before it got its name, so a header that is not right is damage
+    /// whatever else is known.
+    pub(super) fn read(dir: &dyn Dir, first_seq: u64, bytes: Vec<u8>) -> Result<Loaded> {
+        Loaded::read_named(dir, &names::segment(first_seq), first_seq, bytes)
+    }
+
+    /// [`Loaded::read`] for a file that may have been renamed.
+    pub(super) fn read_named(
+        dir: &dyn Dir,
+        name: &str,
+        first_seq: u64,
+        mut bytes: Vec<u8>,
+    ) -> Result<Loaded> {
+        let path = dir.path().join(name);
+        let failed = |error| Error::io("read a segment", &path, error);
+        let file = dir.open(name, Access::Read).map_err(failed)?;
+        let size = file.size();
+        if !(MIN_FILE_SIZE..=MAX_SEGMENT_SIZE).contains(&size) {
+            let message = format!("the segment has {size} bytes, which is not the size of one");
+            return Err(Error::corrupt(message).with_path(&path));
+        }
+        let mut page = [0; HEADER_LEN];
+        file.read_at(0, &mut page).map_err(failed)?;
+        let header = FileHeader::decode(&page)
+            .map_err(|error| header_error(error).with_path(&path).at(0))?;
+        if header.kind != FileKind::Segment || header.size != size {
+            let message = "the header is that of another file, or the file was cut or extended";
+            return Err(Error::corrupt(message).with_path(&path).at(0));
+        }
+        bytes.clear();
+        bytes.resize(size as usize, 0);
+        file.read_at(0, &mut bytes).map_err(failed)?;
+        let marks = read_marks(&bytes, header.salt);
+        Ok(Loaded { first_seq, path, file, header, marks, bytes })
+    }
+
+    /// Reads the records from the start.
+    pub(super) fn scanner(&self) -> Scanner<'_> {
+        Scanner::new(&self.bytes, self.header.salt, self.header.epoch)
+    }
+
+    /// The first record, if it is readable.
+    pub(super) fn start(&self) -> Option<Start> {
+        match self.scanner().step() {
+            Step::Record(Record { body: Body::Start(start), .. }) => Some(start),
+            Step::Record(_) | Step::End(_) => None,
+        }
+    }
+
+    /// The highest seq that anything in the segment states to have been durable, wherever it stands.
+    pub(super) fn stated_durable(&self) -> Stated {
+        let mut stated = Stated::default();
+        let mut scanner = self.scanner();
+        loop {
+            match scanner.step() {
+                Step::Record(record) => stated.add(record.durable.unwrap_or(0)),
+                Step::End(Ending::Broken) => {
+                    stated.add_remains(&self.search(&scanner));
+                    break;
+                }
+                Step::End(Ending::Sealed | Ending::Blank) => break,
+            }
+        }
+        stated.add_marks(&self.marks);
+        stated
+    }
+
+    /// Looks behind the point where the scanner ended.
+    fn search(&self, scanner: &Scanner<'_>) -> Remains {
+        let next_seq = scanner.next_seq().max(self.first_seq);
+        search(&self.bytes, scanner.position(), scanner.seed(), next_seq)
+    }
+
+    /// Gives the buffer back.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+fn header_error(error: HeaderError) -> Error {
+    match error {
+        HeaderError::Foreign => {
+            Error::not_a_store("the file has the name of a segment and is none of Pagemark's")
+        }
+        HeaderError::Damaged => Error::corrupt("the header of the segment is damaged"),
+        HeaderError::Version(version) => Error::unsupported(format!(
+            "the file has format version {version}, this program reads version {}; \
+             open it with a newer version of Pagemark",
+            crate::format::header::FORMAT_VERSION
+        )),
+        HeaderError::Kind(kind) => Error::unsupported(format!(
+            "the file is of kind {kind}, which this version of Pagemark does not know"
+        )),
+    }
+}
+
+/// What records and marks state about durability.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stated {
+    /// The highest seq that was stated to be durable.
+    pub(super) seq: u64,
+    /// Whether the search was given up, so that nothing can be excluded.
+    pub(super) unknown: bool,
+}
+
+impl Stated {
+    fn add(&mut self, durable: u64) {
+        self.seq = self.seq.max(durable);
+    }
+
+    fn add_marks(&mut self, marks: &[Mark]) {
+        marks.iter().for_each(|mark| self.add(mark.durable));
+    }
+
+    fn add_remains(&mut self, remains: &Remains) {
+        self.add(remains.durable);
+        self.unknown |= remains.gave_up;
+    }
+
+    /// Both together.
+    pub(super) fn merge(&mut self, other: Stated) {
+        self.add(other.seq);
+        self.unknown |= other.unknown;
+    }
+}
+
+/// How a replayed segment ended.
+#[derive(Debug)]
+pub(super) struct Tail {
+    pub(super) ending: Ending,
+    pub(super) end: End,
+    pub(super) base_ms: i64,
+    /// The topics by the ids that they have in this segment.
+    pub(super) names: Vec<Arc<Topic>>,
+    pub(super) remains: Remains,
+}
+
+/// Replays segments, in their order, into the index.
+#[derive(Debug)]
+pub(super) struct Replay<'a> {
+    pub(super) index: &'a Index,
+    pub(super) writer: &'a mut Writer,
+    pub(super) report: &'a mut RecoveryReport,
+    pub(super) last_seq: u64,
+    pub(super) stated: Stated,
+}
+
+impl Replay<'_> {
+    /// Replays one segment up to its end.
+    pub(super) fn segment(&mut self, loaded: &Loaded) -> Result<Tail> {
+        let mut names = Vec::new();
+        let mut scanner = loaded.scanner();
+        let ending = loop {
+            match scanner.step() {
+                Step::Record(record) => {
+                    self.stated.add(record.durable.unwrap_or(0));
+                    self.report.records += 1;
+                    let position = record.position;
+                    self.record(record, &mut names)
+                        .map_err(|error| error.with_path(&loaded.path).at(u64::from(position)))?;
+                }
+                Step::End(ending) => break ending,
+            }
+        };
+        let remains = match ending {
+            Ending::Broken => loaded.search(&scanner),
+            Ending::Sealed | Ending::Blank => Remains::default(),
+        };
+        self.stated.add_remains(&remains);
+        self.stated.add_marks(&loaded.marks);
+        self.report.segments += 1;
+        self.report.bytes += u64::from(scanner.position() - RECORDS_START);
+        let end = End {
+            epoch: scanner.epoch(),
+            position: scanner.position(),
+            last_seq: self.last_seq,
+            next_seq: scanner.next_seq(),
+            chain: scanner.chain(),
+        };
+        Ok(Tail { ending, end, base_ms: scanner.base_ms(), names, remains })
+    }
+
+    fn record(&mut self, record: Record<'_>, names: &mut Vec<Arc<Topic>>) -> Result<()> {
+        match record.body {
+            Body::Start(_) | Body::Open(_) | Body::Seal(_) => {}
+            Body::Name(name) => {
+                if name.id as usize != names.len() {
+                    return Err(malformed());
+                }
+                names.push(self.index.resolve(name.group, name.topic));
+            }
+            Body::Batch(entries) => self.batch(entries, record.seq, names)?,
+            Body::Unknown if record.kind & kind::OPTIONAL != 0 => self.report.skipped += 1,
+            Body::Unknown => {
+                return Err(Error::unsupported(format!(
+                    "the log has a record of kind {:#04x}, which this version of Pagemark does \
+                     not know and must not skip",
+                    record.kind
+                )));
+            }
+            Body::Malformed => return Err(malformed()),
+        }
+        if record.kind & kind::CONTROL == 0 {
+            self.last_seq = record.seq;
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, entries: Entries<'_>, seq: u64, names: &mut [Arc<Topic>]) -> Result<()> {
+        for entry in entries {
+            let entry = entry.map_err(|error| match error {
+                EntryError::UnknownShape(shape) => Error::unsupported(format!(
+                    "the log has an entry of shape {shape:#04x}, which this version of Pagemark \
+                     does not know"
+                )),
+                EntryError::Malformed => malformed(),
+            })?;
+            self.report.changes += 1;
+            match entry {
+                Entry::Set { name, partition, offset, leader_epoch, timestamp_ms, metadata } => {
+                    let topic = named(names, name)?;
+                    let value = Value { offset, leader_epoch, timestamp_ms, metadata, seq };
+                    while !self.index.set(self.writer, topic, partition, value) {
+                        // A delete has emptied the topic since its name was read.
+                        *topic = self.index.resolve(topic.group(), topic.name());
+                    }
+                }
+                Entry::Delete { name, partition } => {
+                    let topic = named(names, name)?;
+                    self.index.delete(self.writer, topic, partition, seq);
+                }
+                Entry::DeleteTopic { name } => {
+                    let topic = named(names, name)?;
+                    self.index.delete_topic(self.writer, topic, seq);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn named(names: &mut [Arc<Topic>], name: u32) -> Result<&mut Arc<Topic>> {
+    names.get_mut(name as usize).ok_or_else(malformed)
+}
+
+fn malformed() -> Error {
+    Error::corrupt("a record has the right checksum and makes no sense")
+}

@@ -1,0 +1,135 @@
+//! The next segment, prepared before it is needed.
+//!
+//! Allocating and zeroing tens of megabytes takes as long as thousands of commits. It happens ahead
+//! of time on a thread of its own, so that rolling over costs a commit one rename.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::error::Result;
+use crate::format::header::{FileHeader, FileKind};
+use crate::format::names;
+use crate::io::Dir;
+use crate::options::Environment;
+use crate::segment::{MIN_FILE_SIZE, Segment};
+
+/// Holds at most one prepared segment.
+#[derive(Debug)]
+pub(crate) struct Spare {
+    dir: Arc<dyn Dir>,
+    environment: Arc<dyn Environment>,
+    store_id: u128,
+    epoch: u32,
+    /// Held while a segment is prepared: there is one name for it.
+    ready: Mutex<Option<Segment>>,
+    /// The size that somebody wants prepared; zero for none.
+    wanted: AtomicU64,
+    requests: Mutex<Requests>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Requests {
+    wanted: bool,
+    stopped: bool,
+}
+
+impl Spare {
+    pub(crate) fn new(
+        dir: Arc<dyn Dir>,
+        environment: Arc<dyn Environment>,
+        store_id: u128,
+        epoch: u32,
+    ) -> Spare {
+        Spare {
+            dir,
+            environment,
+            store_id,
+            epoch,
+            ready: Mutex::default(),
+            wanted: AtomicU64::new(0),
+            requests: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// The time that a segment begins with.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.environment.now_ms()
+    }
+
+    /// Asks for a segment of `size` bytes to be prepared, if none was asked for yet.
+    pub(crate) fn want(&self, size: u64) {
+        if self.wanted.load(Ordering::Relaxed) == 0 {
+            self.wanted.store(size, Ordering::Relaxed);
+            lock(&self.requests).wanted = true;
+            self.changed.notify_one();
+        }
+    }
+
+    /// Takes the prepared segment if it has room for `needed` bytes, or prepares one of `size`.
+    pub(crate) fn take(&self, needed: u64, size: u64) -> Result<Segment> {
+        let mut ready = lock(&self.ready);
+        let segment = match ready.take().filter(|segment| segment.header().size >= needed) {
+            Some(segment) => segment,
+            None => self.prepare(size)?,
+        };
+        self.wanted.store(0, Ordering::Relaxed);
+        Ok(segment)
+    }
+
+    /// Prepares what is asked for until [`Spare::stop`]: the body of the background thread.
+    pub(crate) fn serve(&self) {
+        while self.wait_for_request() {
+            let mut ready = lock(&self.ready);
+            let size = self.wanted.load(Ordering::Relaxed);
+            // A failure is not lost: the commit that needs the segment tries again and reports it.
+            if size > 0
+                && ready.is_none()
+                && let Ok(segment) = self.prepare(size)
+            {
+                *ready = Some(segment);
+            }
+        }
+    }
+
+    fn wait_for_request(&self) -> bool {
+        let requests = lock(&self.requests);
+        let mut requests = self
+            .changed
+            .wait_while(requests, |requests| !requests.wanted && !requests.stopped)
+            .unwrap_or_else(PoisonError::into_inner);
+        requests.wanted = false;
+        !requests.stopped
+    }
+
+    /// Ends [`Spare::serve`].
+    pub(crate) fn stop(&self) {
+        lock(&self.requests).stopped = true;
+        self.changed.notify_all();
+    }
+
+    /// Removes a prepared segment that nobody will take. One that stays behind is removed at the
+    /// next open.
+    pub(crate) fn discard(&self) {
+        if lock(&self.ready).take().is_some() {
+            let _ = self.dir.remove(names::SPARE);
+        }
+    }
+
+    fn prepare(&self, size: u64) -> Result<Segment> {
+        let header = FileHeader {
+            kind: FileKind::Segment,
+            epoch: self.epoch,
+            store_id: self.store_id,
+            salt: self.environment.random(),
+            size: size.max(MIN_FILE_SIZE),
+        };
+        Segment::prepare(&*self.dir, header)
+    }
+}
+
+/// Locks what a panic cannot leave half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,192 @@
+//! Sync: making what was appended durable, once for everyone who waits.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::format::mark::MarkState;
+
+use super::Engine;
+use super::log::FlushTarget;
+
+/// Who flushes, and who waits for it.
+#[derive(Debug, Default)]
+pub(super) struct Flushing {
+    someone: Mutex<bool>,
+    done: Condvar,
+    count: AtomicU64,
+    /// The durable seq that a mark states, so that an idle store writes one and then rests.
+    marked: AtomicU64,
+}
+
+impl Flushing {
+    /// The number of flushes so far.
+    pub(super) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.someone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to flush. There is one, and dropping it, however that comes about, wakes those who
+/// wait, so that neither an early return nor a panic can strand them.
+#[derive(Debug)]
+struct FlusherRole<'a> {
+    flushing: &'a Flushing,
+}
+
+impl Drop for FlusherRole<'_> {
+    fn drop(&mut self) {
+        *self.flushing.lock() = false;
+        self.flushing.done.notify_all();
+    }
+}
+
+impl Engine {
+    /// Returns when everything up to `seq` survives power loss.
+    pub(crate) fn make_durable(&self, seq: u64, deadline: Option<Instant>) -> Result<()> {
+        loop {
+            // Already durable.
+            if self.durable() >= seq {
+                return Ok(());
+            }
+            self.latch.check()?;
+            let mut someone = self.flushing.lock();
+            if self.durable() >= seq {
+                return Ok(());
+            }
+            if *someone {
+                // Someone is flushing, perhaps since before our record: look again when done.
+                self.wait_for_flusher(someone, deadline)?;
+            } else {
+                // Become the flusher.
+                *someone = true;
+                drop(someone);
+                self.flush(FlusherRole { flushing: &self.flushing })?;
+            }
+        }
+    }
+
+    fn wait_for_flusher(
+        &self,
+        someone: MutexGuard<'_, bool>,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        let done = &self.flushing.done;
+        let Some(deadline) = deadline else {
+            drop(done.wait(someone).unwrap_or_else(PoisonError::into_inner));
+            return Ok(());
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Error::timeout("the record was not durable when the time ran out"));
+        }
+        drop(done.wait_timeout(someone, left).unwrap_or_else(PoisonError::into_inner));
+        Ok(())
+    }
+
+    /// Makes durable what is in the log now. What is appended meanwhile is the next flush's.
+    fn flush(&self, role: FlusherRole<'_>) -> Result<()> {
+        // The target is taken before the flush: a record that is appended while it runs may or may
+        // not be covered, so it must not count as covered.
+        let target = self.log()?.flush_target();
+        self.write_out(&target).map_err(|error| self.latch.trip(error))?;
+        self.durable.store(target.last_seq, Ordering::Release);
+        self.flushing.count.fetch_add(1, Ordering::Relaxed);
+        if target.sealed.is_empty() {
+            return Ok(());
+        }
+        let confirmed = confirm_seals(&target).map_err(|error| self.latch.trip(error));
+        drop(role);
+        confirmed
+    }
+
+    fn write_out(&self, target: &FlushTarget) -> Result<()> {
+        for sealed in &target.sealed {
+            sealed.segment.sync()?;
+        }
+        if target.new_name {
+            self.sync_dir()?;
+        }
+        target.active.sync()
+    }
+
+    fn sync_dir(&self) -> Result<()> {
+        self.dir.sync().map_err(|error| Error::io("flush the directory", self.dir.path(), error))
+    }
+
+    /// Makes everything durable and returns up to where.
+    pub(crate) fn sync(&self) -> Result<u64> {
+        let last_seq = self.log()?.last_seq();
+        self.make_durable(last_seq, None)?;
+        Ok(self.durable())
+    }
+
+    /// Waits for a record that was handed out.
+    pub(crate) fn wait_durable(&self, seq: u64, timeout: Option<Duration>) -> Result<()> {
+        let last_seq = self.log()?.last_seq();
+        if seq > last_seq {
+            return Err(Error::invalid(format!(
+                "seq {seq} was not handed out by this store, its newest is {last_seq}"
+            )));
+        }
+        // A timeout beyond the range of the clock is no timeout.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.make_durable(seq, deadline)
+    }
+
+    /// What the background flusher does at each interval: flush, or, when there was nothing to flush
+    /// for a whole interval, state in a mark what is durable.
+    pub(super) fn flush_or_mark(&self) -> Result<()> {
+        let last_seq = self.log()?.last_seq();
+        if self.durable() < last_seq {
+            return self.make_durable(last_seq, None);
+        }
+        if self.flushing.marked.load(Ordering::Relaxed) == last_seq {
+            return Ok(());
+        }
+        self.write_mark(MarkState::Open)
+    }
+
+    /// States in a mark what is durable, and makes that durable too.
+    pub(super) fn write_mark(&self, state: MarkState) -> Result<()> {
+        self.latch.check()?;
+        let mut someone = self.flushing.lock();
+        while *someone {
+            someone = self.flushing.done.wait(someone).unwrap_or_else(PoisonError::into_inner);
+        }
+        *someone = true;
+        drop(someone);
+        let role = FlusherRole { flushing: &self.flushing };
+        let target = self.log()?.flush_target();
+        // The mark must not be on its way to the disk before what it states is true.
+        let written = self.write_out(&target).and_then(|()| {
+            self.durable.store(target.last_seq, Ordering::Release);
+            confirm_seals(&target)?;
+            target.active.write_mark(state, &target.end)?;
+            target.active.sync()
+        });
+        written.map_err(|error| self.latch.trip(error))?;
+        self.flushing.marked.store(target.last_seq, Ordering::Relaxed);
+        drop(role);
+        Ok(())
+    }
+
+    /// Notes that a mark states `seq` already.
+    pub(super) fn set_marked(&self, seq: u64) {
+        self.flushing.marked.store(seq, Ordering::Relaxed);
+    }
+}
+
+/// Marks sealed segments as such. From then on a missing successor is damage, which is why this
+/// comes after the flush that covers the successor and its name.
+fn confirm_seals(target: &FlushTarget) -> Result<()> {
+    for sealed in &target.sealed {
+        sealed.segment.write_mark(MarkState::Sealed, &sealed.end)?;
+        sealed.segment.sync()?;
+    }
+    Ok(())
+}

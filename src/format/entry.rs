@@ -1,0 +1,252 @@
+//! Entries: what the body of a batch record consists of.
+
+use super::bytes::{u16_at, u32_at, u64_at};
+use super::record::WORD;
+
+/// The largest id that a name can have within a segment.
+pub(crate) const MAX_NAME_ID: u32 = (1 << 24) - 1;
+
+/// The low byte of an entry's first word says which fields follow.
+mod shape {
+    pub(super) const OPERATION: u8 = 0b0000_0011;
+    pub(super) const SET: u8 = 0;
+    pub(super) const DELETE: u8 = 1;
+    pub(super) const DELETE_TOPIC: u8 = 2;
+    /// A leader epoch follows.
+    pub(super) const EPOCH: u8 = 0b0000_0100;
+    /// Metadata follows.
+    pub(super) const METADATA: u8 = 0b0000_1000;
+    /// The timestamp has eight bytes and counts from the Unix epoch.
+    pub(super) const WIDE: u8 = 0b0001_0000;
+}
+
+/// One change of a batch. `name` is the id that a name record gave to the group and topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry<'a> {
+    Set {
+        name: u32,
+        partition: i32,
+        offset: i64,
+        leader_epoch: Option<i32>,
+        timestamp_ms: i64,
+        metadata: &'a str,
+    },
+    Delete {
+        name: u32,
+        partition: i32,
+    },
+    /// Deletes every partition of the topic.
+    DeleteTopic {
+        name: u32,
+    },
+}
+
+/// Why the body of a batch whose checksum is right cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EntryError {
+    /// An entry of a shape that this version does not know.
+    UnknownShape(u8),
+    /// Not what any version writes.
+    Malformed,
+}
+
+impl Entry<'_> {
+    /// Appends the entry to a body in a segment whose timestamps count from `base_ms`.
+    pub(crate) fn encode(&self, body: &mut Vec<u8>, base_ms: i64) {
+        match *self {
+            Entry::Set { name, partition, offset, leader_epoch, timestamp_ms, metadata } => {
+                let short = timestamp_ms.checked_sub(base_ms).and_then(|d| i32::try_from(d).ok());
+                let mut shape = shape::SET;
+                if leader_epoch.is_some() {
+                    shape |= shape::EPOCH;
+                }
+                if !metadata.is_empty() {
+                    shape |= shape::METADATA;
+                }
+                if short.is_none() {
+                    shape |= shape::WIDE;
+                }
+                put_first_word(body, shape, name);
+                body.extend_from_slice(&partition.to_le_bytes());
+                body.extend_from_slice(&offset.to_le_bytes());
+                match short {
+                    Some(delta) => body.extend_from_slice(&delta.to_le_bytes()),
+                    None => body.extend_from_slice(&timestamp_ms.to_le_bytes()),
+                }
+                if let Some(epoch) = leader_epoch {
+                    body.extend_from_slice(&epoch.to_le_bytes());
+                }
+                if !metadata.is_empty() {
+                    // The length was checked against the options, which stay below this type.
+                    body.extend_from_slice(&(metadata.len() as u16).to_le_bytes());
+                    body.extend_from_slice(metadata.as_bytes());
+                    let padding = (size_of::<u16>() + metadata.len()).next_multiple_of(WORD)
+                        - (size_of::<u16>() + metadata.len());
+                    body.extend_from_slice(&[0; WORD][..padding]);
+                }
+            }
+            Entry::Delete { name, partition } => {
+                put_first_word(body, shape::DELETE, name);
+                body.extend_from_slice(&partition.to_le_bytes());
+            }
+            Entry::DeleteTopic { name } => put_first_word(body, shape::DELETE_TOPIC, name),
+        }
+    }
+}
+
+fn put_first_word(body: &mut Vec<u8>, shape: u8, name: u32) {
+    body.extend_from_slice(&(name << 8 | u32::from(shape)).to_le_bytes());
+}
+
+/// The entries of a batch's body. Ends after the first error.
+#[derive(Clone, Debug)]
+pub(crate) struct Entries<'a> {
+    rest: &'a [u8],
+    base_ms: i64,
+}
+
+impl<'a> Entries<'a> {
+    /// Reads a body in a segment whose timestamps count from `base_ms`.
+    pub(crate) fn new(body: &'a [u8], base_ms: i64) -> Entries<'a> {
+        Entries { rest: body, base_ms }
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8], EntryError> {
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(EntryError::Malformed)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn read(&mut self) -> Result<Entry<'a>, EntryError> {
+        let first = u32_at(self.take(4)?, 0);
+        let (shape, name) = (first as u8, first >> 8);
+        match shape & shape::OPERATION {
+            shape::SET if shape & !(shape::EPOCH | shape::METADATA | shape::WIDE) == shape::SET => {
+                self.read_set(shape, name)
+            }
+            shape::DELETE if shape == shape::DELETE => {
+                Ok(Entry::Delete { name, partition: partition(self.take(4)?)? })
+            }
+            shape::DELETE_TOPIC if shape == shape::DELETE_TOPIC => Ok(Entry::DeleteTopic { name }),
+            _ => Err(EntryError::UnknownShape(shape)),
+        }
+    }
+
+    fn read_set(&mut self, shape: u8, name: u32) -> Result<Entry<'a>, EntryError> {
+        let fixed = self.take(12)?;
+        let partition = partition(fixed)?;
+        let offset = u64_at(fixed, 4) as i64;
+        let timestamp_ms = if shape & shape::WIDE == 0 {
+            let delta = u32_at(self.take(4)?, 0) as i32;
+            self.base_ms.checked_add(i64::from(delta)).ok_or(EntryError::Malformed)?
+        } else {
+            u64_at(self.take(8)?, 0) as i64
+        };
+        let leader_epoch = match shape & shape::EPOCH {
+            0 => None,
+            _ => Some(u32_at(self.take(4)?, 0) as i32),
+        };
+        let metadata = match shape & shape::METADATA {
+            0 => "",
+            _ => self.read_metadata()?,
+        };
+        if offset < 0 || leader_epoch.is_some_and(|epoch| epoch < 0) {
+            return Err(EntryError::Malformed);
+        }
+        Ok(Entry::Set { name, partition, offset, leader_epoch, timestamp_ms, metadata })
+    }
+
+    fn read_metadata(&mut self) -> Result<&'a str, EntryError> {
+        let len = usize::from(u16_at(self.rest.get(..2).ok_or(EntryError::Malformed)?, 0));
+        let field = self.take((2 + len).next_multiple_of(WORD))?;
+        let (text, padding) = field[2..].split_at(len);
+        if len == 0 || padding.iter().any(|byte| *byte != 0) {
+            return Err(EntryError::Malformed);
+        }
+        std::str::from_utf8(text).map_err(|_| EntryError::Malformed)
+    }
+}
+
+fn partition(bytes: &[u8]) -> Result<i32, EntryError> {
+    let partition = u32_at(bytes, 0) as i32;
+    if partition < 0 { Err(EntryError::Malformed) } else { Ok(partition) }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<Entry<'a>, EntryError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let entry = self.read();
+        if entry.is_err() {
+            self.rest = &[];
+        }
+        Some(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: i64 = 1_700_000_000_000;
+
+    fn samples() -> Vec<Entry<'static>> {
+        let mut samples =
+            vec![Entry::Delete { name: 3, partition: i32::MAX }, Entry::DeleteTopic { name: 0 }];
+        for leader_epoch in [None, Some(0), Some(i32::MAX)] {
+            for timestamp_ms in [BASE, BASE - 1, BASE + (1 << 40), i64::MIN, i64::MAX, 0] {
+                for metadata in ["", "m", "me", "met", "größer"] {
+                    samples.push(Entry::Set {
+                        name: MAX_NAME_ID,
+                        partition: 7,
+                        offset: i64::MAX,
+                        leader_epoch,
+                        timestamp_ms,
+                        metadata,
+                    });
+                }
+            }
+        }
+        samples
+    }
+
+    #[test]
+    fn entries_read_back() {
+        let mut body = Vec::new();
+        for entry in samples() {
+            entry.encode(&mut body, BASE);
+            assert_eq!(body.len() % WORD, 0);
+        }
+        let read: Result<Vec<_>, _> = Entries::new(&body, BASE).collect();
+        assert_eq!(read.unwrap(), samples());
+    }
+
+    #[test]
+    fn a_commit_without_extras_takes_twenty_bytes() {
+        let mut body = Vec::new();
+        let (name, partition, offset, leader_epoch) = (1, 2, 3, None);
+        let set =
+            Entry::Set { name, partition, offset, leader_epoch, timestamp_ms: BASE, metadata: "" };
+        set.encode(&mut body, BASE);
+        assert_eq!(body.len(), 20);
+    }
+
+    #[test]
+    fn a_cut_body_is_malformed_and_an_unknown_shape_is_told_apart() {
+        for entry in samples() {
+            let mut body = Vec::new();
+            entry.encode(&mut body, BASE);
+            for end in 1..body.len() {
+                let last = Entries::new(&body[..end], BASE).last();
+                assert_eq!(last, Some(Err(EntryError::Malformed)), "{entry:?} cut at {end}");
+            }
+        }
+        let unknown = Entries::new(&[0x20, 0, 0, 0, 0, 0, 0, 0], BASE).last();
+        assert_eq!(unknown, Some(Err(EntryError::UnknownShape(0x20))));
+        let unknown = Entries::new(&[0x03, 0, 0, 0], BASE).last();
+        assert_eq!(unknown, Some(Err(EntryError::UnknownShape(0x03))));
+    }
+}

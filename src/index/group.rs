@@ -1,0 +1,41 @@
+//! One consumer group: its topics in order.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use super::names::Named;
+use super::sorted::SortedList;
+use super::topic::Topic;
+
+/// Topics of one leaf of a group's list. Changing the list costs a reference count for each.
+const TOPIC_LEAF: usize = 64;
+
+/// A group name, kept once for all its topics, and the topics that have a live key, by name.
+///
+/// Without such a topic the group exists for those who are about to commit only.
+pub(super) struct Group {
+    name: Arc<str>,
+    uses: AtomicU32,
+    topics: SortedList<Arc<Topic>, TOPIC_LEAF>,
+}
+
+impl Group {
+    /// The topics that have a live key.
+    pub(super) fn topics(&self) -> &SortedList<Arc<Topic>, TOPIC_LEAF> {
+        &self.topics
+    }
+}
+
+impl Named for Group {
+    fn new(name: Arc<str>) -> Group {
+        Group { name, uses: AtomicU32::new(0), topics: SortedList::new() }
+    }
+
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn uses(&self) -> &AtomicU32 {
+        &self.uses
+    }
+}

@@ -1,0 +1,89 @@
+//! An array that only grows and never moves.
+
+use std::sync::OnceLock;
+
+/// Entries of the first level. Each level has twice as many as the one before.
+const FIRST: usize = 8;
+/// Levels up to 134 million entries: more than either user of this array can address.
+const LEVELS: usize = 24;
+
+/// A lock-free array that grows by whole levels, so that what was handed out stays where it is.
+///
+/// Readers find an entry in two steps without waiting for anyone. A level is created the first time
+/// that one of its entries is wanted.
+pub(super) struct Growing<T> {
+    levels: [OnceLock<Box<[T]>>; LEVELS],
+}
+
+impl<T: Default> Growing<T> {
+    /// An array without any level.
+    pub(super) const fn new() -> Growing<T> {
+        Growing { levels: [const { OnceLock::new() }; LEVELS] }
+    }
+
+    /// The entry `i`, if its level exists.
+    pub(super) fn get(&self, i: usize) -> Option<&T> {
+        let (level, at) = locate(i);
+        self.levels.get(level)?.get()?.get(at)
+    }
+
+    /// The entry `i`, with its level created if need be.
+    ///
+    /// # Panics
+    ///
+    /// If `i` lies behind the last level, which no user of this array can reach.
+    pub(super) fn ensure(&self, i: usize) -> &T {
+        let (level, at) = locate(i);
+        let entries = self.levels[level].get_or_init(|| {
+            let count = FIRST << level;
+            (0..count).map(|_| T::default()).collect()
+        });
+        &entries[at]
+    }
+
+    /// Every entry of every level that exists, in order.
+    ///
+    /// Levels may be missing in between, hence the index beside each entry.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
+        self.levels.iter().enumerate().flat_map(|(level, entries)| {
+            let first = ((1 << level) - 1) * FIRST;
+            let entries = entries.get().map_or(&[][..], |entries| entries);
+            entries.iter().enumerate().map(move |(at, entry)| (first + at, entry))
+        })
+    }
+}
+
+/// The level of entry `i`, and where in it the entry stands.
+fn locate(i: usize) -> (usize, usize) {
+    let level = (i / FIRST + 1).ilog2() as usize;
+    (level, i - ((1 << level) - 1) * FIRST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn entries_stay_and_count_up() {
+        let array: Growing<AtomicU32> = Growing::new();
+        assert!(array.get(0).is_none());
+        for i in 0..1000 {
+            array.ensure(i).store(i as u32 + 1, Ordering::Relaxed);
+        }
+        for (i, (at, entry)) in array.iter().enumerate().take(1000) {
+            assert_eq!((at, entry.load(Ordering::Relaxed)), (i, i as u32 + 1));
+            assert_eq!(array.get(i).map(|e| e.load(Ordering::Relaxed)), Some(i as u32 + 1));
+        }
+    }
+
+    #[test]
+    fn a_level_may_be_missing_in_between() {
+        let array: Growing<AtomicU32> = Growing::new();
+        array.ensure(100);
+        assert!(array.get(0).is_none());
+        let first = array.iter().next().map(|(at, _)| at);
+        assert_eq!(first, Some(56));
+        assert!(array.get(usize::MAX / 2).is_none());
+    }
+}

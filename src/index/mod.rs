@@ -1,0 +1,392 @@
+//! The in-memory table of newest values: what every fetch reads and every commit updates.
+//!
+//! ```text
+//! Index -> hash table of (group, topic) -> Topic -> runs of slots   by key
+//!       -> hash table of groups -> Group -> sorted list of topics   by group
+//! ```
+//!
+//! Any number of threads read at any time, without a lock and without waiting for a writer, even for
+//! one that was stopped in the middle of a store. Changes are made by one thread at a time, the one
+//! that has the [`Writer`]. The walls are these:
+//!
+//! - `slot` holds one value. All that is said about memory order starts there.
+//! - `arena` holds the memory of slots and of long values, which is reused but never freed.
+//! - `topic` leads from a partition to a slot and knows when slots belong to nobody any more.
+//! - `group`, `sorted`, `names` and `growing` are the containers: topics in order, names once.
+//!
+//! A topic is in the hash table from the first [`resolve`](Index::resolve) of its name on, and in the
+//! list of its group while it has a live key. Only the writer takes it out of either.
+
+mod arena;
+mod debug;
+mod group;
+mod growing;
+mod names;
+mod slot;
+mod sorted;
+#[cfg(test)]
+mod tests;
+mod topic;
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_utils::CachePadded;
+use papaya::{Equivalent, HashMap};
+
+use self::arena::{Allocator, Arena};
+use self::group::Group;
+use self::names::{Hashed, NameHasher, Named, Registry, TopicName};
+use self::slot::Change;
+pub(crate) use self::slot::Value;
+pub(crate) use self::topic::Topic;
+use crate::key::{CommittedOffset, Key, NextOffset, Seq};
+
+/// The table of newest values.
+pub(crate) struct Index {
+    hasher: NameHasher,
+    topics: HashMap<Listed, (), Hashed>,
+    groups: Registry<Group>,
+    topic_names: Registry<TopicName>,
+    arena: Arc<Arena>,
+    /// Apart from the rest, which readers use and nobody writes.
+    counts: CachePadded<Counts>,
+}
+
+/// The right to change an [`Index`]. There is one for each; who has it is the only one who writes.
+pub(crate) struct Writer {
+    allocator: Allocator,
+}
+
+/// Numbers that only the writer changes.
+#[derive(Default)]
+struct Counts {
+    keys: AtomicU64,
+    groups: AtomicU64,
+}
+
+/// An entry of the table of topics.
+struct Listed {
+    hash: u64,
+    topic: Arc<Topic>,
+}
+
+/// What an entry is looked up by.
+struct Names<'a> {
+    hash: u64,
+    group: &'a str,
+    topic: &'a str,
+}
+
+/// Reads. They never wait.
+impl Index {
+    /// An empty index and its writer. Names are hashed with `seed`: it should be hard to guess for
+    /// those who choose the names.
+    pub(crate) fn new(seed: u64) -> (Index, Writer) {
+        let allocator = Allocator::new();
+        let index = Index {
+            hasher: NameHasher::new(seed),
+            topics: HashMap::with_hasher(Hashed::default()),
+            groups: Registry::new(),
+            topic_names: Registry::new(),
+            arena: allocator.arena().clone(),
+            counts: CachePadded::default(),
+        };
+        (index, Writer { allocator })
+    }
+
+    /// The newest value of a key. Whether it is durable is not known here: it says no.
+    pub(crate) fn read(&self, key: Key<'_>) -> Option<CommittedOffset> {
+        let mut out = blank();
+        self.with_topic(key.group(), key.topic(), |topic| topic.read(key.partition(), &mut out))?
+            .then_some(out)
+    }
+
+    /// Calls `then` with a topic that is in the index. It may be one without a live key.
+    pub(crate) fn with_topic<R>(
+        &self,
+        group: &str,
+        topic: &str,
+        then: impl FnOnce(&Arc<Topic>) -> R,
+    ) -> Option<R> {
+        let names = Names { hash: self.hasher.pair(group, topic), group, topic };
+        let topics = self.topics.pin();
+        topics.get_key_value(&names).map(|(listed, ())| then(&listed.topic))
+    }
+
+    /// Calls `visit` with the topic, partition and value of every key of a group, sorted by topic,
+    /// then partition. A key that has a value all the while is visited exactly once.
+    pub(crate) fn visit_group(
+        &self,
+        group: &str,
+        mut visit: impl FnMut(&str, i32, &mut CommittedOffset),
+    ) {
+        let mut out = blank();
+        // The group is held, not the table: a visit may take long and would keep what was removed
+        // from the table alive.
+        let Some(group) = self.groups.get(self.hasher.one(group), group) else { return };
+        group.topics().for_each(|topic| {
+            topic.visit(&mut out, |partition, value| visit(topic.name(), partition, value));
+        });
+    }
+
+    /// The topics of a group that have a live key, sorted by name.
+    pub(crate) fn group_topics(&self, group: &str) -> Vec<Arc<Topic>> {
+        let group = self.groups.get(self.hasher.one(group), group);
+        group.map_or_else(Vec::new, |group| group.topics().to_vec())
+    }
+
+    /// The groups that have a live key, sorted.
+    pub(crate) fn groups(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        self.groups.for_each(|group| {
+            if !group.topics().is_empty() {
+                names.push(String::from(&**group.name()));
+            }
+        });
+        names.sort_unstable();
+        names
+    }
+
+    /// How many keys have a value.
+    pub(crate) fn keys(&self) -> u64 {
+        self.counts.keys.load(Ordering::Relaxed)
+    }
+
+    /// How many groups have a live key.
+    pub(crate) fn group_count(&self) -> u64 {
+        self.counts.groups.load(Ordering::Relaxed)
+    }
+
+    /// About how many bytes of memory the index takes, the text of the names not counted.
+    ///
+    /// Exact for slots and long values, an estimate from the number of topics and groups for the
+    /// rest.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        // An allocation for each, an entry in a hash table that is between a quarter and half full,
+        // and a place in a sorted list.
+        const ENTRY: usize = 64;
+        let topics = self.topics.len() * (size_of::<Topic>() + ENTRY);
+        let groups = self.groups.len() * (size_of::<Group>() + 2 * ENTRY);
+        let names = self.topic_names.len() * (size_of::<TopicName>() + ENTRY);
+        (size_of::<Index>() + self.arena.reserved_bytes() + topics + groups + names) as u64
+    }
+
+    /// The topic of this name, made if it is not there. Until a value is set in it, it is seen by no
+    /// read; if none will be, give it to [`discard_if_empty`](Index::discard_if_empty).
+    pub(crate) fn resolve(&self, group: &str, topic: &str) -> Arc<Topic> {
+        self.with_resolved(group, topic, Arc::clone)
+    }
+
+    /// Calls `then` with the topic that [`resolve`](Index::resolve) would return, without counting a
+    /// reference to it.
+    pub(crate) fn with_resolved<R>(
+        &self,
+        group: &str,
+        topic: &str,
+        then: impl FnOnce(&Arc<Topic>) -> R,
+    ) -> R {
+        let names = Names { hash: self.hasher.pair(group, topic), group, topic };
+        let topics = self.topics.pin();
+        loop {
+            if let Some((listed, ())) = topics.get_key_value(&names) {
+                return then(&listed.topic);
+            }
+            let made = self.make(group, topic);
+            let listed = Listed { hash: names.hash, topic: made.clone() };
+            if topics.try_insert(listed, ()).is_ok() {
+                return then(&made);
+            }
+            // Another thread was faster. The names are released as often as they were acquired.
+            self.release_names(&made);
+        }
+    }
+}
+
+/// Changes. Each needs the writer.
+impl Index {
+    /// Sets the value of a key, unless the key has a newer value or a newer deletion.
+    ///
+    /// Returns false if the topic left the index meanwhile: nothing was done then, and the name must
+    /// be resolved again.
+    #[must_use = "nothing was set if the topic was detached"]
+    pub(crate) fn set(
+        &self,
+        writer: &mut Writer,
+        topic: &Arc<Topic>,
+        partition: i32,
+        value: Value<'_>,
+    ) -> bool {
+        self.check(writer, topic);
+        if topic.is_detached() {
+            return false;
+        }
+        let unit = topic.find_or_make(&mut writer.allocator, partition);
+        let change = self.arena.slot(unit).set(&mut writer.allocator, &value);
+        if change == Change::OverNothing {
+            self.count_up(topic);
+        }
+        true
+    }
+
+    /// Deletes a key, unless it has a newer value. Returns whether a value was deleted.
+    ///
+    /// A deletion is remembered, so that no older value can be set again, as long as the topic has
+    /// another live key. With its last key the topic leaves the index, and so do its deletions.
+    pub(crate) fn delete(
+        &self,
+        writer: &mut Writer,
+        topic: &Arc<Topic>,
+        partition: i32,
+        seq: u64,
+    ) -> bool {
+        self.check(writer, topic);
+        if topic.is_detached() {
+            return false;
+        }
+        let Some(unit) = topic.find(partition) else { return false };
+        let change = self.arena.slot(unit).delete(&mut writer.allocator, seq);
+        if change == Change::OverLive {
+            self.count_down(writer, topic, 1);
+        }
+        change == Change::OverLive
+    }
+
+    /// Deletes every key of a topic that has no newer value. Returns how many values were deleted.
+    pub(crate) fn delete_topic(&self, writer: &mut Writer, topic: &Arc<Topic>, seq: u64) -> u32 {
+        self.check(writer, topic);
+        if topic.is_detached() {
+            return 0;
+        }
+        let mut deleted = 0;
+        topic.for_each_unit(|_, unit| {
+            let slot = self.arena.slot(unit);
+            // A slot that never had a value needs no deletion.
+            if slot.is_live() && slot.delete(&mut writer.allocator, seq) == Change::OverLive {
+                deleted += 1;
+            }
+        });
+        self.count_down(writer, topic, deleted);
+        deleted
+    }
+
+    /// Takes a topic out of the index if it has no live key: what to do with a topic that was
+    /// resolved for a commit that failed.
+    pub(crate) fn discard_if_empty(&self, writer: &mut Writer, topic: &Arc<Topic>) {
+        self.check(writer, topic);
+        if !topic.is_detached() && topic.live() == 0 {
+            self.detach(writer, topic);
+        }
+    }
+
+    fn count_up(&self, topic: &Arc<Topic>) {
+        let live = topic.live();
+        topic.set_live(live + 1);
+        add(&self.counts.keys, 1);
+        if live > 0 {
+            return;
+        }
+        let group = topic.group();
+        // A topic in the table keeps its group in the registry.
+        let Some(group) = self.groups.get(self.hasher.one(group), group) else { return };
+        if group.topics().is_empty() {
+            add(&self.counts.groups, 1);
+        }
+        group.topics().insert(topic.clone());
+    }
+
+    fn count_down(&self, writer: &mut Writer, topic: &Arc<Topic>, deleted: u32) {
+        let live = topic.live() - deleted;
+        topic.set_live(live);
+        subtract(&self.counts.keys, u64::from(deleted));
+        if deleted == 0 || live > 0 {
+            return;
+        }
+        let group = topic.group();
+        if let Some(group) = self.groups.get(self.hasher.one(group), group) {
+            group.topics().remove(topic.name());
+            if group.topics().is_empty() {
+                subtract(&self.counts.groups, 1);
+            }
+        }
+        self.detach(writer, topic);
+    }
+
+    /// Ends the life of a topic that is in no list.
+    fn detach(&self, writer: &mut Writer, topic: &Arc<Topic>) {
+        topic.detach(&mut writer.allocator);
+        let (group, name) = (topic.group(), topic.name());
+        let names = Names { hash: self.hasher.pair(group, name), group, topic: name };
+        // The table has one topic of a name, and none but the writer takes it out: it is this one.
+        self.topics.pin().remove(&names);
+        self.release_names(topic);
+    }
+
+    /// A topic that is in no table yet but has acquired its names.
+    fn make(&self, group: &str, topic: &str) -> Arc<Topic> {
+        let group = self.groups.acquire(self.hasher.one(group), group);
+        let name = self.topic_names.acquire(self.hasher.one(topic), topic);
+        Arc::new(Topic::new(self.arena.clone(), group.name().clone(), name.name().clone()))
+    }
+
+    fn release_names(&self, topic: &Topic) {
+        self.groups.release(self.hasher.one(topic.group()), topic.group());
+        self.topic_names.release(self.hasher.one(topic.name()), topic.name());
+    }
+
+    fn check(&self, writer: &Writer, topic: &Topic) {
+        debug_assert!(Arc::ptr_eq(&self.arena, writer.allocator.arena()), "the index's own writer");
+        debug_assert!(Arc::ptr_eq(&self.arena, topic.arena()), "the index's own topic");
+    }
+}
+
+impl Hash for Listed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl PartialEq for Listed {
+    fn eq(&self, other: &Listed) -> bool {
+        let topic = &other.topic;
+        Names { hash: other.hash, group: topic.group(), topic: topic.name() }.equivalent(self)
+    }
+}
+
+impl Eq for Listed {}
+
+impl Hash for Names<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Equivalent<Listed> for Names<'_> {
+    fn equivalent(&self, listed: &Listed) -> bool {
+        self.hash == listed.hash
+            && self.topic == listed.topic.name()
+            && self.group == listed.topic.group()
+    }
+}
+
+/// What values are read into.
+fn blank() -> CommittedOffset {
+    CommittedOffset {
+        offset: NextOffset(0),
+        leader_epoch: None,
+        metadata: String::new(),
+        commit_timestamp_ms: 0,
+        seq: Seq(0),
+        durable: false,
+    }
+}
+
+/// Adds where only the writer writes, which needs no atomic addition.
+fn add(count: &AtomicU64, number: u64) {
+    count.store(count.load(Ordering::Relaxed) + number, Ordering::Relaxed);
+}
+
+fn subtract(count: &AtomicU64, number: u64) {
+    count.store(count.load(Ordering::Relaxed) - number, Ordering::Relaxed);
+}

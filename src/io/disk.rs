@@ -1,0 +1,411 @@
+//! The real disk: a directory of the operating system and its files.
+
+use std::fs::{self, File};
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::retry_on_intr;
+
+use super::lock::{DiskLock, LOCK_NAME};
+use super::mapped::MappedFile;
+use super::{Access, Dir, DirLock, SegmentFile};
+use crate::error::{Error, Result};
+use crate::options::WritePath;
+
+/// A directory of the operating system.
+///
+/// All names are looked up relative to the open directory, so that a store whose directory is
+/// renamed or mounted over while it is open never touches somebody else's files.
+#[derive(Debug)]
+pub(crate) struct DiskDir {
+    path: PathBuf,
+    dir: Arc<File>,
+    write_path: WritePath,
+}
+
+impl DiskDir {
+    /// Opens the directory `path`. If it is missing it is created, but not its parents, or the call
+    /// fails with `NotAStore`, as `create` says.
+    pub(crate) fn open(path: &Path, create: bool, write_path: WritePath) -> Result<DiskDir> {
+        let failed = |doing, error| Error::io(doing, path, error);
+        let mut created = false;
+        let mut opened = open_dir(rustix::fs::CWD, path);
+        if create && matches!(&opened, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+            match fs::create_dir(path) {
+                Ok(()) => created = true,
+                // Somebody else was faster, which serves as well.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed("create the directory", error)),
+            }
+            opened = open_dir(rustix::fs::CWD, path);
+        }
+        let dir = match opened {
+            Ok(dir) => Arc::new(dir),
+            Err(error) => {
+                return Err(match error.kind() {
+                    io::ErrorKind::NotFound if !create => {
+                        Error::not_a_store("the directory does not exist").with_path(path)
+                    }
+                    io::ErrorKind::NotADirectory => {
+                        Error::not_a_store("this is not a directory").with_path(path)
+                    }
+                    _ => failed("open the directory", error),
+                });
+            }
+        };
+        if create {
+            sync_parent(&dir, created).map_err(|e| failed("sync the parent directory", e))?;
+        }
+        let write_path = resolve(write_path, &dir);
+        Ok(DiskDir { path: path.to_owned(), dir, write_path })
+    }
+
+    /// How files are written: [`WritePath::Mapped`] or [`WritePath::Pwrite`], never `Auto`.
+    pub(crate) fn write_path(&self) -> WritePath {
+        self.write_path
+    }
+}
+
+impl Dir for DiskDir {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn lock(&self) -> Result<Box<dyn DirLock>> {
+        Ok(Box::new(DiskLock::acquire(&self.dir, &self.path)?))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in retry_on_intr(|| rustix::fs::Dir::read_from(&self.dir))? {
+            let entry = entry?;
+            // No file of a store has a name that is not UTF-8, so it is one of somebody else.
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            let kind = match entry.file_type() {
+                FileType::Unknown => file_type(&self.dir, name)?,
+                known => Some(known),
+            };
+            if kind == Some(FileType::RegularFile) {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn SegmentFile>> {
+        // A file of that name may be open and mapped. Cutting it to zero would turn the next store
+        // into that mapping into a signal, so it keeps its bytes and only loses its name.
+        match self.remove(name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        let file = open_file(&self.dir, name, flags)?;
+        match prepare(file, size, self.write_path()) {
+            Ok(file) => Ok(Arc::new(file)),
+            Err(error) => {
+                // The first error is the one that says what happened.
+                let _ = self.remove(name);
+                Err(error)
+            }
+        }
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn SegmentFile>> {
+        let flags = match access {
+            Access::Read => OFlags::RDONLY,
+            Access::Write => OFlags::RDWR,
+        };
+        let file = open_file(&self.dir, name, flags)?;
+        let size = file.metadata()?.len();
+        // Pages whose write-back failed before the file was opened stay in the page cache, look
+        // clean, and hold bytes that the device does not have. They are dropped, so that what is
+        // read is what the device holds. Nothing that is still to be written is lost by this.
+        advise(&file, Advice::DropCached);
+        if access == Access::Write {
+            // Read-ahead brings large folios into the page cache, and then the flush of one small
+            // record writes all of such a folio.
+            advise(&file, Advice::NoReadAhead);
+        }
+        let wants_map =
+            access == Access::Write && self.write_path() == WritePath::Mapped && size > 0;
+        let map = if wants_map && own_blocks(&file, size)? {
+            Some(MappedFile::map(&file, size)?)
+        } else {
+            None
+        };
+        Ok(Arc::new(DiskFile { file, size, access, map }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(retry_on_intr(|| rustix::fs::renameat(&self.dir, from, &self.dir, to))?)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(retry_on_intr(|| rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()))?)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.dir.sync_all()
+    }
+}
+
+/// A random number from the operating system.
+pub(crate) fn random_u64() -> u64 {
+    system_random().unwrap_or_else(|| {
+        // The standard library seeds its hash maps from the system in its own way and never fails.
+        std::collections::hash_map::RandomState::new().build_hasher().finish()
+    })
+}
+
+/// An open file.
+#[derive(Debug)]
+struct DiskFile {
+    file: File,
+    size: u64,
+    access: Access,
+    map: Option<MappedFile>,
+}
+
+impl SegmentFile for DiskFile {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<()> {
+        if !fits(self.size, position, into.len()) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        // Never through the mapping: see there.
+        self.file.read_exact_at(into, position)
+    }
+
+    fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
+        if self.access != Access::Write {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        if !fits(self.size, position, bytes.len()) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        match &self.map {
+            Some(map) => map.write_at(position, bytes),
+            None => self.file.write_all_at(bytes, position),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        // An error of an earlier write-back is told once to each open file, so all of them are asked
+        // for on the one through which the bytes were written.
+        self.file.sync_data()
+    }
+}
+
+/// Whether `len` bytes at `position` lie within `size` bytes.
+pub(super) fn fits(size: u64, position: u64, len: usize) -> bool {
+    position <= size && len as u64 <= size - position
+}
+
+/// Gives a new, empty file its blocks and its size, both durable.
+fn prepare(file: File, size: u64, write_path: WritePath) -> io::Result<DiskFile> {
+    if size > 0 {
+        // First, since it fails at once on a full disk, and since it asks for all blocks in one
+        // piece. Where it is not supported, the zeros below allocate.
+        allocate(&file, size)?;
+        write_zeros(&file, size)?;
+    }
+    file.sync_all()?;
+    if file.metadata()?.len() != size {
+        return Err(io::Error::other("the new file does not have the size that was written"));
+    }
+    let map = match write_path {
+        WritePath::Mapped if size > 0 => Some(MappedFile::map(&file, size)?),
+        _ => None,
+    };
+    Ok(DiskFile { file, size, access: Access::Write, map })
+}
+
+/// Fills a file with zeros.
+///
+/// Real zeros, since a block that is only reserved costs a change of metadata at its first write,
+/// which every commit would pay for. And in small pieces: the page cache keeps a file in units as
+/// large as the writes that filled it, and the flush of a single dirty byte in a mapped file writes
+/// the whole unit.
+fn write_zeros(file: &File, size: u64) -> io::Result<()> {
+    const PIECE: u64 = 4096;
+    let zeros = [0; PIECE as usize];
+    let mut position = 0;
+    while position < size {
+        let len = PIECE.min(size - position);
+        file.write_all_at(&zeros[..len as usize], position)?;
+        position += len;
+    }
+    Ok(())
+}
+
+/// Makes the whole file consist of blocks that are its own. False if the file system does not let us
+/// and some are missing: then a mapped write could meet a full disk, and the file is not mapped.
+fn own_blocks(file: &File, size: u64) -> io::Result<bool> {
+    let allocated = match allocate(file, size) {
+        // The file has this size, so it is the request as such that the file system does not know.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => false,
+        other => other?,
+    };
+    if !allocated {
+        // Block counts are in units of 512 bytes whatever the block size is.
+        let blocks = std::os::unix::fs::MetadataExt::blocks(&file.metadata()?);
+        return Ok(blocks.saturating_mul(512) >= size);
+    }
+    unshare(file, size)?;
+    Ok(true)
+}
+
+fn open_dir(at: impl std::os::fd::AsFd, path: impl rustix::path::Arg + Copy) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(File::from(retry_on_intr(|| rustix::fs::openat(&at, path, flags, Mode::empty()))?))
+}
+
+fn open_file(dir: &File, name: &str, flags: OFlags) -> io::Result<File> {
+    let flags = flags | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o666);
+    Ok(File::from(retry_on_intr(|| rustix::fs::openat(dir, name, flags, mode))?))
+}
+
+/// Makes the name of a directory durable, unless an earlier open has done so.
+///
+/// The lock file is created after this, so where it exists there is nothing left to do. Where it
+/// does not, the directory may be new, and a store in a directory that is gone is gone too.
+fn sync_parent(dir: &File, created: bool) -> io::Result<()> {
+    if file_type(dir, LOCK_NAME)?.is_some() {
+        return Ok(());
+    }
+    match open_dir(dir, "..").and_then(|parent| parent.sync_all()) {
+        // Whoever made this directory saw to its name: the parent is closed to us, or it is the
+        // mount point of something that knows no sync.
+        Err(error) if !created && is_refusal(error.kind()) => Ok(()),
+        other => other,
+    }
+}
+
+fn is_refusal(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    matches!(kind, PermissionDenied | InvalidInput | ReadOnlyFilesystem | Unsupported)
+}
+
+/// The type of the file `name`, if there is one.
+fn file_type(dir: &File, name: &str) -> io::Result<Option<FileType>> {
+    match retry_on_intr(|| rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)) {
+        Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+enum Advice {
+    DropCached,
+    NoReadAhead,
+}
+
+#[cfg(target_os = "linux")]
+use linux::{advise, allocate, resolve, system_random, unshare};
+#[cfg(not(target_os = "linux"))]
+use portable::{advise, allocate, resolve, system_random, unshare};
+
+/// What Linux offers beyond POSIX.
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::{Advice, File, WritePath, io, retry_on_intr};
+    use rustix::fs::FallocateFlags;
+    use rustix::io::Errno;
+
+    /// Chooses by the file system. Only those are mapped of which it is known that an allocated
+    /// block can be written again without room for another one, and that a mapping shows what was
+    /// written by a call. That leaves out btrfs, ZFS, bcachefs and f2fs (which write elsewhere),
+    /// overlay (which copies up), and FUSE and network file systems.
+    pub(super) fn resolve(write_path: WritePath, dir: &File) -> WritePath {
+        const EXT: u32 = 0xEF53;
+        const XFS: u32 = 0x5846_5342;
+        const TMPFS: u32 = 0x0102_1994;
+        if write_path != WritePath::Auto {
+            return write_path;
+        }
+        // The type of the field differs between machines; the numbers have 32 bits.
+        match retry_on_intr(|| rustix::fs::fstatfs(dir)).map(|stat| stat.f_type as u32) {
+            Ok(EXT | XFS | TMPFS) => WritePath::Mapped,
+            _ => WritePath::Pwrite,
+        }
+    }
+
+    /// Reserves blocks for all of the file. False where that is not supported.
+    pub(super) fn allocate(file: &File, size: u64) -> io::Result<bool> {
+        fallocate(file, FallocateFlags::empty(), size)
+    }
+
+    /// Replaces blocks that are shared with a copy of the file, as far as that is supported.
+    pub(super) fn unshare(file: &File, size: u64) -> io::Result<()> {
+        match fallocate(file, FallocateFlags::UNSHARE_RANGE, size) {
+            // The mode is unknown to this kernel or file system.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            other => other.map(|_| ()),
+        }
+    }
+
+    fn fallocate(file: &File, mode: FallocateFlags, size: u64) -> io::Result<bool> {
+        match retry_on_intr(|| rustix::fs::fallocate(file, mode, 0, size)) {
+            Ok(()) => Ok(true),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Advises the page cache, which may ignore it.
+    pub(super) fn advise(file: &File, advice: Advice) {
+        let advice = match advice {
+            Advice::DropCached => rustix::fs::Advice::DontNeed,
+            Advice::NoReadAhead => rustix::fs::Advice::Random,
+        };
+        let _ = rustix::fs::fadvise(file, 0, None, advice);
+    }
+
+    pub(super) fn system_random() -> Option<u64> {
+        let mut bytes = [0; 8];
+        let flags = rustix::rand::GetRandomFlags::empty();
+        // So few bytes come in one piece or not at all.
+        match retry_on_intr(|| rustix::rand::getrandom(&mut bytes, flags)) {
+            Ok(8) => Some(u64::from_ne_bytes(bytes)),
+            _ => None,
+        }
+    }
+}
+
+/// Everywhere else: nothing that POSIX does not promise.
+#[cfg(not(target_os = "linux"))]
+mod portable {
+    use super::{Advice, File, WritePath, io};
+
+    /// Files are never mapped here: that a sync of a file includes what was stored into a mapping of
+    /// it is a promise of Linux only.
+    pub(super) fn resolve(_: WritePath, _: &File) -> WritePath {
+        WritePath::Pwrite
+    }
+
+    pub(super) fn allocate(_: &File, _: u64) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    pub(super) fn unshare(_: &File, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(super) fn advise(_: &File, _: Advice) {}
+
+    pub(super) fn system_random() -> Option<u64> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

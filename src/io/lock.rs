@@ -1,0 +1,219 @@
+//! The writer's lock on a store directory.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::DirLock;
+use crate::error::{Error, Result};
+
+/// The name of the lock file. It is created once and never deleted: a lock on a deleted file would
+/// not keep out whoever creates the next one.
+pub(super) const LOCK_NAME: &str = "LOCK";
+
+/// An exclusive lock on the file `LOCK` of a directory.
+///
+/// The lock belongs to the open file, not to the process: a second open in the same process is
+/// refused too, and no close of an unrelated handle gives it up. The kernel frees it when the
+/// process dies.
+#[derive(Debug)]
+pub(crate) struct DiskLock {
+    file: File,
+    dir: Arc<File>,
+    store: Mutex<Option<u128>>,
+}
+
+impl DiskLock {
+    /// Takes the lock in `dir`, or fails with `Locked`; `path` is for messages.
+    pub(super) fn acquire(dir: &Arc<File>, path: &Path) -> Result<DiskLock> {
+        let failed = |error: io::Error| Error::io("open the lock file", path, error);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+        let open = || rustix::fs::openat(dir, LOCK_NAME, flags, Mode::from_raw_mode(0o666));
+        let file = File::from(rustix::io::retry_on_intr(open).map_err(|e| failed(e.into()))?);
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::locked(path, holder(&file))),
+            Err(TryLockError::Error(error)) => {
+                return Err(Error::io("lock the lock file", path, error));
+            }
+        }
+        let line = read_up_to(&file, 0, STORE_LINE_BYTES).map_err(failed)?;
+        // What stands behind the lock is only for messages, so that a disk without room for it does
+        // not keep a store closed.
+        if line.len() < STORE_LINE_BYTES {
+            let _ = file.write_all_at(&store_line(None), 0);
+        }
+        let pid = format!("pid {:010}\n", std::process::id());
+        let _ = file.write_all_at(pid.as_bytes(), STORE_LINE_BYTES as u64);
+        let store = Mutex::new(parse_store_line(&line));
+        Ok(DiskLock { file, dir: Arc::clone(dir), store })
+    }
+}
+
+impl DirLock for DiskLock {
+    fn store_id(&self) -> Option<u128> {
+        *self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn record_store(&self, id: u128) -> io::Result<()> {
+        self.file.write_all_at(&store_line(Some(id)), 0)?;
+        self.file.sync_all()?;
+        // The lock file may be as new as the store, and a record without its name is lost.
+        self.dir.sync_all()?;
+        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+        Ok(())
+    }
+}
+
+/// The first line of a lock file. Its width never changes and it has one sector to itself and the
+/// process id, which is written on its own, so that no other write can tear it.
+pub(super) fn store_line(id: Option<u128>) -> Vec<u8> {
+    let id = id.map_or_else(|| format!("{:32}", "-"), |id| format!("{id:032x}"));
+    format!("{STORE_WORDS}{id}\n").into_bytes()
+}
+
+/// The store that a lock file names. Anything that is not exactly such a line names none.
+pub(super) fn parse_store_line(content: &[u8]) -> Option<u128> {
+    let line = content.get(..STORE_LINE_BYTES)?;
+    let id = line.strip_prefix(STORE_WORDS.as_bytes())?.strip_suffix(b"\n")?;
+    // The parser of the standard library would also take a sign.
+    if !id.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    u128::from_str_radix(std::str::from_utf8(id).ok()?, 16).ok()
+}
+
+const STORE_WORDS: &str = "pagemark store ";
+const STORE_LINE_BYTES: usize = STORE_WORDS.len() + 33;
+const PID_LINE_BYTES: usize = 15;
+
+/// The process id that the holder of the lock left, unless it is unreadable.
+fn holder(file: &File) -> Option<u32> {
+    let line = read_up_to(file, STORE_LINE_BYTES as u64, PID_LINE_BYTES).ok()?;
+    let digits = line.strip_prefix(b"pid ")?.strip_suffix(b"\n")?;
+    std::str::from_utf8(digits).ok()?.parse().ok().filter(|pid| *pid != 0)
+}
+
+/// Reads `len` bytes at `position`, or as many as there are.
+fn read_up_to(file: &File, position: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    let mut filled = 0;
+    while filled < len {
+        match file.read_at(&mut bytes[filled..], position + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use std::fs;
+
+    const ID: u128 = 0x0123_4567_89ab_cdef_0011_2233_4455_6677;
+
+    fn acquire(path: &Path) -> Result<DiskLock> {
+        DiskLock::acquire(&Arc::new(File::open(path).unwrap()), path)
+    }
+
+    #[test]
+    fn the_file_is_two_lines_of_text_at_fixed_places() {
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join(LOCK_NAME);
+        let pid = std::process::id();
+        let lock = acquire(temp.path()).unwrap();
+        let blank = format!("pagemark store -{}\npid {pid:010}\n", " ".repeat(31));
+        assert_eq!(fs::read_to_string(&file).unwrap(), blank);
+        assert_eq!(lock.store_id(), None);
+
+        lock.record_store(ID).unwrap();
+        let full = format!("pagemark store 0123456789abcdef0011223344556677\npid {pid:010}\n");
+        assert_eq!(fs::read_to_string(&file).unwrap(), full);
+        assert_eq!(full.len(), blank.len());
+        assert_eq!(lock.store_id(), Some(ID));
+        drop(lock);
+
+        fs::write(&file, full.replace(&format!("{pid:010}"), "0000000001")).unwrap();
+        let lock = acquire(temp.path()).unwrap();
+        assert_eq!(lock.store_id(), Some(ID));
+        assert_eq!(fs::read_to_string(&file).unwrap(), full);
+    }
+
+    #[test]
+    fn the_second_lock_is_refused_and_names_the_holder() {
+        let temp = tempfile::tempdir().unwrap();
+        let lock = acquire(temp.path()).unwrap();
+        let error = acquire(temp.path()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Locked);
+        assert_eq!(error.path(), Some(temp.path()));
+        assert!(error.to_string().contains(&format!("this process (pid {}", std::process::id())));
+
+        let file = File::options().write(true).open(temp.path().join(LOCK_NAME)).unwrap();
+        file.write_all_at(b"pid 0000004711\n", 48).unwrap();
+        assert!(acquire(temp.path()).unwrap_err().to_string().contains("process 4711"));
+        for garbage in
+            [&b"pid 00000+4711\n"[..], b"pid 0000000000\n", b"\xff\xff\xff\xff 00004711\n"]
+        {
+            file.write_all_at(garbage, 48).unwrap();
+            let error = acquire(temp.path()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Locked);
+            assert!(error.to_string().contains("another process"), "{error}");
+        }
+        file.set_len(50).unwrap();
+        assert!(acquire(temp.path()).unwrap_err().to_string().contains("another process"));
+        drop(lock);
+        acquire(temp.path()).unwrap();
+        assert!(temp.path().join(LOCK_NAME).exists());
+    }
+
+    #[test]
+    fn a_closed_handle_of_the_lock_file_does_not_free_the_lock() {
+        let temp = tempfile::tempdir().unwrap();
+        let _lock = acquire(temp.path()).unwrap();
+        drop(File::open(temp.path().join(LOCK_NAME)).unwrap());
+        assert_eq!(acquire(temp.path()).unwrap_err().kind(), ErrorKind::Locked);
+    }
+
+    #[test]
+    fn a_line_that_is_not_exactly_one_names_no_store() {
+        let good = store_line(Some(ID));
+        assert_eq!(parse_store_line(&good), Some(ID));
+        assert_eq!(parse_store_line(&store_line(None)), None);
+        assert_eq!(parse_store_line(b""), None);
+        assert_eq!(parse_store_line(&good[..47]), None);
+        for at in [0, 14, 15, 46, 47] {
+            let mut bad = good.clone();
+            bad[at] = b'+';
+            assert_eq!(parse_store_line(&bad), None, "byte {at}");
+        }
+
+        let temp = tempfile::tempdir().unwrap();
+        for content in [&b""[..], b"pagemark st", &[0xff; 200]] {
+            fs::write(temp.path().join(LOCK_NAME), content).unwrap();
+            let lock = acquire(temp.path()).unwrap();
+            assert_eq!(lock.store_id(), None);
+            lock.record_store(ID).unwrap();
+            drop(lock);
+            assert_eq!(acquire(temp.path()).unwrap().store_id(), Some(ID));
+        }
+    }
+
+    #[test]
+    fn a_lock_file_that_cannot_be_opened_is_an_io_error() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir(temp.path().join(LOCK_NAME)).unwrap();
+        let error = acquire(temp.path()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.to_string().contains("open the lock file"), "{error}");
+    }
+}

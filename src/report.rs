@@ -1,0 +1,62 @@
+//! What happened and how things stand, as data.
+
+use std::path::PathBuf;
+
+/// What opening a store came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// Whether the store was created by this open.
+    pub created: bool,
+    /// Whether the store had been closed in order. Otherwise its process died or power was lost.
+    pub clean: bool,
+    /// Segments that were read.
+    pub segments: u64,
+    /// Records that were read, those without values included.
+    pub records: u64,
+    /// Commits and deletes of single keys that were replayed.
+    pub changes: u64,
+    /// Bytes of records that were read.
+    pub bytes: u64,
+    /// Optional records of kinds that this version does not know, which were skipped.
+    pub skipped: u64,
+    /// The torn tail that was cut off, if there was one.
+    pub cut: Option<Cut>,
+    /// Milliseconds that it took, by the clock of the options.
+    pub elapsed_ms: u64,
+}
+
+/// A torn tail: what a crash left behind the last record that counts. Nothing in it had been
+/// promised to survive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cut {
+    /// The segment that was cut.
+    pub path: PathBuf,
+    /// Where it was cut.
+    pub position: u64,
+    /// The bytes behind that position, up to the last one that was not zero.
+    pub bytes: u64,
+    /// Whole records among them, behind a gap.
+    pub records: u64,
+    /// Later segments that were removed as a whole.
+    pub removed: Vec<PathBuf>,
+}
+
+/// The numbers of an open store at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Keys that have a value.
+    pub keys: u64,
+    /// Groups that have a value.
+    pub groups: u64,
+    /// Bytes of memory that the index takes, as an estimate.
+    pub memory_bytes: u64,
+    /// The durable seq.
+    pub durable_seq: u64,
+    /// Flushes of the log since the store was opened.
+    pub flushes: u64,
+    /// The first failure, if the store takes no more commits.
+    pub poisoned: Option<String>,
+}

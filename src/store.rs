@@ -1,0 +1,271 @@
+//! The public handle of a store. No logic: each call hands over to the engine.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::batch::CommitBatch;
+use crate::engine::{self, Background, Engine};
+use crate::error::Result;
+use crate::index::Topic;
+use crate::io::Dir;
+use crate::key::{
+    Commit, CommittedOffset, Durability, Key, NextOffset, Receipt, Seq, TopicPartition,
+};
+use crate::options::Options;
+use crate::report::{RecoveryReport, Stats};
+
+/// An open store: the newest committed offset of every (group, topic, partition).
+///
+/// Handles are cheap to clone and all stand for the same store. Dropping the last one closes the
+/// store as [`close`](OffsetStore::close) does, but has nobody to report a failure to.
+///
+/// Reads never wait for writers. Commits of one store are serialised for the time of a short memory
+/// copy; synced commits of many threads share their flushes.
+#[derive(Clone, Debug)]
+pub struct OffsetStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    engine: Arc<Engine>,
+    background: Option<Background>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The threads end first: they hold the engine too.
+        self.background = None;
+        // Already closed, or nobody is left to be told.
+        let _ = self.engine.close();
+    }
+}
+
+impl OffsetStore {
+    /// Opens the store in `dir` with the default [`Options`], and creates it if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::open`].
+    pub fn open(dir: impl AsRef<Path>) -> Result<OffsetStore> {
+        Options::new().open(dir)
+    }
+
+    pub(crate) fn open_in(dir: Arc<dyn Dir>, options: &Options) -> Result<OffsetStore> {
+        let engine = Arc::new(engine::open(dir, options)?);
+        let mut inner = Inner { engine, background: None };
+        if options.background {
+            inner.background = Some(Background::start(&inner.engine)?);
+        }
+        Ok(OffsetStore { inner: Arc::new(inner) })
+    }
+
+    fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    /// Sets the value of a key, with the store's default durability.
+    ///
+    /// The latest commit of a key counts, also when its offset is lower: resets are commits too.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`, `KeyTooLong` and `MetadataTooLarge` for a key or value outside of its
+    /// limits; `Full` if there is no room, which may be tried again; `Poisoned` after an earlier
+    /// failure; `Io` and `Closed`. After an error of the flush (`Io`, `Poisoned`) the commit may or
+    /// may not survive; after any other error it had no effect.
+    pub fn commit<'a>(&self, key: Key<'_>, commit: impl Into<Commit<'a>>) -> Result<Receipt> {
+        self.commit_with(key, commit, self.engine().options().durability)
+    }
+
+    /// [`commit`](OffsetStore::commit) with a durability of its own.
+    pub fn commit_with<'a>(
+        &self,
+        key: Key<'_>,
+        commit: impl Into<Commit<'a>>,
+        durability: Durability,
+    ) -> Result<Receipt> {
+        self.engine().commit(key, commit.into(), durability)
+    }
+
+    /// Makes all changes of a batch, or none, with the store's default durability.
+    ///
+    /// All or none holds across crashes. A reader that runs at the same time may see some of the
+    /// keys a moment before the others.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](OffsetStore::commit); `InvalidArgument` also if the batch does not fit into a
+    /// segment.
+    pub fn commit_batch(&self, batch: &CommitBatch) -> Result<Receipt> {
+        self.commit_batch_with(batch, self.engine().options().durability)
+    }
+
+    /// [`commit_batch`](OffsetStore::commit_batch) with a durability of its own.
+    pub fn commit_batch_with(
+        &self,
+        batch: &CommitBatch,
+        durability: Durability,
+    ) -> Result<Receipt> {
+        self.engine().commit_batch(batch, durability)
+    }
+
+    /// The newest committed value of a key, or `None` if it has none or is no valid key.
+    ///
+    /// It may not be durable yet, which [`CommittedOffset::is_durable`] tells.
+    pub fn fetch(&self, key: Key<'_>) -> Option<CommittedOffset> {
+        self.engine().fetch(key)
+    }
+
+    /// The newest values of all keys of a group, by topic and partition.
+    pub fn fetch_group(&self, group: &str) -> Vec<(TopicPartition, CommittedOffset)> {
+        let mut found = Vec::new();
+        self.visit_group(group, |topic, partition, value| {
+            found.push((TopicPartition::new(topic, partition), value.clone()));
+        });
+        found
+    }
+
+    /// Calls `visit` with what [`fetch_group`](OffsetStore::fetch_group) returns, in the same order,
+    /// without allocating. `visit` may use the store.
+    pub fn visit_group(&self, group: &str, visit: impl FnMut(&str, i32, &CommittedOffset)) {
+        self.engine().visit_group(group, visit);
+    }
+
+    /// The groups that have a value, sorted.
+    pub fn groups(&self) -> Vec<String> {
+        self.engine().groups()
+    }
+
+    /// Resolves a key once, for many commits and fetches that then need no look-up.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` and `KeyTooLong` for a key outside of its limits.
+    pub fn slot(&self, key: Key<'_>) -> Result<Slot> {
+        let topic = self.engine().slot(key)?;
+        Ok(Slot { inner: Arc::clone(&self.inner), topic, partition: key.partition() })
+    }
+
+    /// Deletes the value of a key. A key without a value is no error.
+    ///
+    /// Deletes are as durable as the store's default, and stay deleted.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](OffsetStore::commit).
+    pub fn delete(&self, key: Key<'_>) -> Result<Receipt> {
+        self.engine().delete(key)
+    }
+
+    /// Deletes the values of all partitions of a topic in a group, in one step.
+    ///
+    /// # Errors
+    ///
+    /// As [`delete`](OffsetStore::delete).
+    pub fn delete_topic(&self, group: &str, topic: &str) -> Result<Receipt> {
+        self.engine().delete_topic(group, topic)
+    }
+
+    /// Deletes all values of a group, in one step.
+    ///
+    /// # Errors
+    ///
+    /// As [`delete`](OffsetStore::delete); `InvalidArgument` also if the group has so many topics
+    /// that naming them does not fit into a segment.
+    pub fn delete_group(&self, group: &str) -> Result<Receipt> {
+        self.engine().delete_group(group)
+    }
+
+    /// Makes everything that was committed before the call durable, and returns up to where the
+    /// store is durable now.
+    ///
+    /// # Errors
+    ///
+    /// `Io` if the flush fails, `Poisoned` after an earlier failure.
+    pub fn sync(&self) -> Result<Seq> {
+        self.engine().sync().map(Seq)
+    }
+
+    /// Everything at or below this seq survives power loss.
+    pub fn durable_seq(&self) -> Seq {
+        Seq(self.engine().durable())
+    }
+
+    /// Waits until the record with this seq survives power loss, flushing if nobody else does.
+    ///
+    /// # Errors
+    ///
+    /// `Timeout` if another thread's flush took longer than `timeout`; `InvalidArgument` for a seq
+    /// that this store has not handed out; as [`sync`](OffsetStore::sync) otherwise.
+    pub fn wait_durable(&self, seq: Seq, timeout: Option<Duration>) -> Result<()> {
+        self.engine().wait_durable(seq.0, timeout)
+    }
+
+    /// The numbers of this moment.
+    pub fn stats(&self) -> Stats {
+        self.engine().stats()
+    }
+
+    /// What opening the store came to.
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        self.engine().report()
+    }
+
+    /// Makes everything durable, marks the store as closed in order, and frees the directory.
+    ///
+    /// Other handles of the store go on reading from memory; their commits fail with `Closed`.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong with the last flush, `Poisoned` after an earlier failure, `Closed` if another
+    /// handle has closed the store. The directory is free in any case.
+    pub fn close(self) -> Result<()> {
+        self.engine().close()
+    }
+}
+
+/// A resolved key: commits and fetches that skip the look-up by names.
+///
+/// It keeps its store open, and stays good when the key is deleted.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    inner: Arc<Inner>,
+    topic: Arc<Topic>,
+    partition: i32,
+}
+
+impl Slot {
+    /// [`OffsetStore::commit`] for this key.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn commit<'a>(&self, commit: impl Into<Commit<'a>>) -> Result<Receipt> {
+        self.commit_with(commit, self.inner.engine.options().durability)
+    }
+
+    /// [`OffsetStore::commit_with`] for this key.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn commit_with<'a>(
+        &self,
+        commit: impl Into<Commit<'a>>,
+        durability: Durability,
+    ) -> Result<Receipt> {
+        self.inner.engine.commit_slot(&self.topic, self.partition, commit.into(), durability)
+    }
+
+    /// [`OffsetStore::fetch`] for this key.
+    pub fn fetch(&self) -> Option<CommittedOffset> {
+        self.inner.engine.fetch_slot(&self.topic, self.partition)
+    }
+
+    /// The committed offset alone.
+    pub fn offset(&self) -> Option<NextOffset> {
+        self.inner.engine.slot_offset(&self.topic, self.partition)
+    }
+}
