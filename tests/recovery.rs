@@ -5,23 +5,11 @@ mod support;
 
 use pagemark::testkit::SimDisk;
 use pagemark::{Error, ErrorKind, OffsetStore, Options};
-use support::{Lots, Player, State, Step, history, observe, options, states};
+use support::{Lots, Player, State, Step, history, observe, options, record_bounds, states};
 
 const FIRST: &str = "00000000000000000001.log";
 const RECORDS_START: usize = 4096;
 const SECTOR: usize = 512;
-
-/// Where the records of a segment begin and end, read as `docs/format.md` says.
-fn record_bounds(bytes: &[u8]) -> Vec<usize> {
-    let mut bounds = vec![RECORDS_START];
-    let mut at = RECORDS_START;
-    while bytes[at + 4] != 0 {
-        let words = u32::from_le_bytes([bytes[at + 5], bytes[at + 6], bytes[at + 7], 0]);
-        at += words as usize * 4;
-        bounds.push(at);
-    }
-    bounds
-}
 
 /// Whether the record that begins here is a batch.
 fn is_batch(bytes: &[u8], at: usize) -> bool {

@@ -271,3 +271,15 @@ fn brief(state: &State) -> String {
     )| { format!("{group}/{topic}/{partition}={offset}+{}", metadata.len()) };
     state.iter().map(value).collect::<Vec<_>>().join(" ")
 }
+
+/// Where the records of a segment begin and end, read as `docs/format.md` says.
+pub fn record_bounds(bytes: &[u8]) -> Vec<usize> {
+    let mut bounds = vec![4096];
+    let mut at = 4096;
+    while bytes[at + 4] != 0 {
+        let words = u32::from_le_bytes([bytes[at + 5], bytes[at + 6], bytes[at + 7], 0]);
+        at += words as usize * 4;
+        bounds.push(at);
+    }
+    bounds
+}

@@ -1,0 +1,298 @@
+//! The bytes on disk: the worked example of `docs/format.md`, and a second reader that was written
+//! from that page alone.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pagemark::testkit::SimDisk;
+use pagemark::{Commit, CommitBatch, Environment, Key, NextOffset, Options};
+use support::{Player, State, history, observe, options, record_bounds};
+
+const PAGE: &str = include_str!("../docs/format.md");
+const FIRST: &str = "00000000000000000001.log";
+const BASE_MS: i64 = 1_700_000_000_000;
+
+/// The example's store id is 1 and its salt 2.
+#[derive(Debug, Default)]
+struct Example(AtomicUsize);
+
+impl Environment for Example {
+    fn now_ms(&self) -> i64 {
+        BASE_MS
+    }
+
+    fn random(&self) -> u64 {
+        // The seed of the index, the two halves of the store id, the salt of the first segment.
+        [0, 0, 1, 2][self.0.fetch_add(1, Ordering::Relaxed) % 4]
+    }
+}
+
+fn example_options() -> Options {
+    Options::new()
+        .segment_size(16 << 10)
+        .background(false)
+        .environment(Arc::new(Example::default()))
+}
+
+/// The lines `position: bytes  what they are` of the worked example.
+fn lines_of_the_page() -> Vec<(usize, Vec<u8>)> {
+    let example = PAGE.split("## Worked example").nth(1).unwrap();
+    let block = example.split("```").nth(1).unwrap().strip_prefix("text\n").unwrap();
+    block
+        .lines()
+        .map(|line| {
+            let (position, rest) = line.split_once(": ").unwrap();
+            let hex = rest.split("  ").next().unwrap().replace(' ', "");
+            let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+            let bytes = (0..hex.len()).step_by(2).map(byte).collect();
+            (position.trim().parse().unwrap(), bytes)
+        })
+        .collect()
+}
+
+#[test]
+fn the_worked_example_is_what_the_writer_writes() {
+    let disk = SimDisk::new();
+    let store = example_options().open_in(disk.dir()).unwrap();
+    let commit =
+        Commit::new(NextOffset(42)).leader_epoch(5).metadata("m").timestamp_ms(BASE_MS + 7);
+    store.commit(Key::new("g1", "orders", 3), commit).unwrap();
+    let written = disk.contents(FIRST).unwrap();
+    let mut from_the_page = vec![0; written.len()];
+    for (position, bytes) in lines_of_the_page() {
+        from_the_page[position..position + bytes.len()].copy_from_slice(&bytes);
+    }
+    if let Some(differs) = (0..written.len()).find(|at| written[*at] != from_the_page[*at]) {
+        let from = differs / 4 * 4;
+        panic!(
+            "byte {differs}: the page says {:02x?}, the writer wrote {:02x?}",
+            &from_the_page[from..from + 16],
+            &written[from..from + 16]
+        );
+    }
+}
+
+#[test]
+fn a_file_of_the_worked_example_opens() {
+    let mut bytes = vec![0; 16 << 10];
+    for (position, line) in lines_of_the_page() {
+        bytes[position..position + line.len()].copy_from_slice(&line);
+    }
+    let disk = SimDisk::new();
+    disk.put(FIRST, bytes);
+    let store = example_options().open_in(disk.dir()).unwrap();
+    let found = store.fetch(Key::new("g1", "orders", 3)).unwrap();
+    assert_eq!((found.offset(), found.leader_epoch()), (NextOffset(42), Some(5)));
+    assert_eq!((found.metadata(), found.commit_timestamp_ms()), ("m", BASE_MS + 7));
+    assert_eq!(found.seq().get(), 1);
+    assert_eq!(store.stats().keys, 1);
+}
+
+/// A reader that knows `docs/format.md` and nothing of the crate.
+mod reader {
+    use super::{BTreeMap, State};
+
+    fn uint(bytes: &[u8], at: usize, len: usize) -> u64 {
+        (0..len).rev().fold(0, |value, i| value << 8 | u64::from(bytes[at + i]))
+    }
+
+    fn text(bytes: &[u8]) -> String {
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    pub(super) struct Reader {
+        pub(super) state: State,
+        /// Salt and chain of the segment before, and the seq that follows it.
+        previous: (u64, u64, u64),
+        epoch: u64,
+    }
+
+    impl Reader {
+        pub(super) fn new() -> Reader {
+            Reader { state: State::new(), previous: (0, 0, 1), epoch: 0 }
+        }
+
+        pub(super) fn segment(&mut self, name: &str, file: &[u8]) {
+            assert_eq!(&file[..8], b"PAGEMARK");
+            assert_eq!((uint(file, 8, 2), uint(file, 10, 2)), (1, 1));
+            assert_eq!(uint(file, 60, 4), u64::from(crc32fast::hash(&file[..60])));
+            assert_eq!(uint(file, 40, 8), file.len() as u64);
+            let salt = uint(file, 32, 8);
+            let mut epoch = uint(file, 12, 4);
+            let (mut at, mut next_seq, mut chain, mut base) = (4096, 0, 0_u64, 0);
+            let mut names: BTreeMap<u64, (String, String)> = BTreeMap::new();
+            while uint(file, at + 4, 1) != 0 {
+                let (kind, len) = (file[at + 4], uint(file, at + 5, 3) as usize * 4);
+                let body = &file[at + 12..at + len];
+                match kind {
+                    0x41 => next_seq = uint(body, 0, 8),
+                    0x43 => (epoch, next_seq) = (uint(body, 0, 4), uint(body, 4, 8)),
+                    _ => {}
+                }
+                let mut covered = salt.to_le_bytes().to_vec();
+                covered.extend_from_slice(&(epoch as u32).to_le_bytes());
+                covered.extend_from_slice(&(at as u32).to_le_bytes());
+                covered.extend_from_slice(&next_seq.to_le_bytes());
+                covered.extend_from_slice(&file[at + 4..at + len]);
+                let checksum = crc32fast::hash(&covered);
+                assert_eq!(uint(file, at, 4), u64::from(checksum), "record at {at}");
+                assert_eq!(uint(file, at + 8, 2), next_seq & 0xffff);
+                match kind {
+                    0x41 => {
+                        assert_eq!(name, format!("{next_seq:020}.log"));
+                        let (salt, chain, seq) = self.previous;
+                        assert_eq!((uint(body, 8, 8), uint(body, 16, 8)), (salt, chain));
+                        assert!(next_seq == seq || (next_seq > seq && epoch > self.epoch));
+                        base = uint(body, 24, 8) as i64;
+                    }
+                    0x42 => {
+                        let (group, topic) = (uint(body, 4, 2) as usize, uint(body, 6, 2) as usize);
+                        let names_of =
+                            (text(&body[8..8 + group]), text(&body[8 + group..8 + group + topic]));
+                        names.insert(uint(body, 0, 4), names_of);
+                    }
+                    0x43 => {}
+                    0x44 => {
+                        assert_eq!(uint(body, 8, 8), chain);
+                        self.previous = (salt, chain, uint(body, 0, 8));
+                        self.epoch = epoch;
+                        return;
+                    }
+                    0x01 => {
+                        self.batch(body, &names, base);
+                        next_seq += 1;
+                    }
+                    kind => panic!("kind {kind:#x}"),
+                }
+                chain = (chain ^ u64::from(checksum))
+                    .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+                    .rotate_left(29);
+                at += len;
+            }
+        }
+
+        fn batch(&mut self, body: &[u8], names: &BTreeMap<u64, (String, String)>, base: i64) {
+            let mut at = 0;
+            while at < body.len() {
+                let shape = body[at];
+                let (group, topic) = names[&uint(body, at + 1, 3)].clone();
+                at += 4;
+                if shape == 2 {
+                    self.state.retain(|key, _| key.0 != group || key.1 != topic);
+                    continue;
+                }
+                let partition = uint(body, at, 4) as i32;
+                at += 4;
+                let key = (group, topic, partition);
+                if shape == 1 {
+                    self.state.remove(&key);
+                    continue;
+                }
+                assert_eq!(shape & 0b1110_0011, 0);
+                let offset = uint(body, at, 8) as i64;
+                at += 8;
+                let timestamp = match shape & 16 {
+                    0 => base + i64::from(uint(body, at, 4) as i32),
+                    _ => uint(body, at, 8) as i64,
+                };
+                assert_eq!(timestamp, super::BASE_MS);
+                at += if shape & 16 == 0 { 4 } else { 8 };
+                at += if shape & 4 == 0 { 0 } else { 4 };
+                let mut metadata = String::new();
+                if shape & 8 != 0 {
+                    let len = uint(body, at, 2) as usize;
+                    metadata = text(&body[at + 2..at + 2 + len]);
+                    at += (2 + len).next_multiple_of(4);
+                }
+                self.state.insert(key, (offset, metadata));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reader_written_from_the_page_reads_what_the_writer_writes() {
+    let mut segments = 0;
+    for seed in 300..330 {
+        let mut player = Player::new(SimDisk::new(), options(seed));
+        player.play(&history(seed, 60)).unwrap();
+        let expected = observe(player.store.as_ref().unwrap());
+        let mut reader = reader::Reader::new();
+        for name in player.disk.files().iter().filter(|name| name.ends_with(".log")) {
+            reader.segment(name, &player.disk.contents(name).unwrap());
+            segments += 1;
+        }
+        assert_eq!(reader.state, expected, "seed {seed}");
+    }
+    assert!(segments > 60, "rolling over is part of it: {segments} segments");
+}
+
+#[test]
+fn repeated_commits_take_as_many_bytes_as_the_page_says() {
+    let disk = SimDisk::new();
+    let store = options(1).open_in(disk.dir()).unwrap();
+    let used = || disk.contents(FIRST).unwrap().iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let key = Key::new("billing", "orders", 0);
+    let commit = Commit::new(NextOffset(i64::MAX)).timestamp_ms(BASE_MS + 0x7f00_0000);
+    store.commit(key, commit).unwrap();
+    let before = used();
+    store.commit(key, commit).unwrap();
+    assert_eq!(used() - before, 32, "a commit without extras");
+    let mut batch = CommitBatch::new("billing");
+    for partition in 0..100 {
+        batch.commit("orders", partition, commit);
+    }
+    let before = used();
+    store.commit_batch(&batch).unwrap();
+    assert_eq!(used() - before, 12 + 100 * 20, "a batch of a hundred");
+}
+
+/// What the page calls unknown: an optional kind is skipped, a required one and an unknown shape are
+/// refused as such, not as damage.
+#[test]
+fn unknown_kinds_are_skipped_or_refused_as_their_flags_say() {
+    let disk = SimDisk::new();
+    let store = example_options().open_in(disk.dir()).unwrap();
+    store.commit(Key::new("g", "t", 0), NextOffset(1)).unwrap();
+    drop(store);
+    let closed = disk.contents(FIRST).unwrap();
+    let end = *record_bounds(&closed).last().unwrap();
+    // A record of another kind, behind the last one, as a later version might write it.
+    let with_record = |kind: u8, body: &[u8]| {
+        let mut bytes = closed.clone();
+        let len = 12 + body.len();
+        let mut record = vec![0; 4];
+        record.extend_from_slice(&((len as u32 / 4) << 8 | u32::from(kind)).to_le_bytes());
+        record.extend_from_slice(&2_u16.to_le_bytes());
+        record.extend_from_slice(&1_u16.to_le_bytes());
+        record.extend_from_slice(body);
+        let mut covered = 2_u64.to_le_bytes().to_vec();
+        covered.extend_from_slice(&1_u32.to_le_bytes());
+        covered.extend_from_slice(&(end as u32).to_le_bytes());
+        covered.extend_from_slice(&2_u64.to_le_bytes());
+        covered.extend_from_slice(&record[4..]);
+        record[..4].copy_from_slice(&crc32fast::hash(&covered).to_le_bytes());
+        bytes[end..end + len].copy_from_slice(&record);
+        let disk = SimDisk::new();
+        disk.put(FIRST, bytes);
+        example_options().open_in(disk.dir())
+    };
+    for optional in [0x82, 0xc5] {
+        let store = with_record(optional, &[7; 8]).unwrap();
+        assert_eq!(store.recovery_report().skipped, 1);
+        let found = store.fetch(Key::new("g", "t", 0)).unwrap();
+        assert_eq!(found.offset(), NextOffset(1));
+    }
+    for required in [0x02, 0x45] {
+        let error = with_record(required, &[7; 8]).unwrap_err();
+        assert_eq!(error.kind(), pagemark::ErrorKind::UnsupportedVersion, "{error}");
+        assert_eq!(error.position(), Some(end as u64));
+    }
+    let error = with_record(0x01, &[0x20, 0, 0, 0]).unwrap_err();
+    assert_eq!(error.kind(), pagemark::ErrorKind::UnsupportedVersion, "{error}");
+    let error = with_record(0x01, &[0x00, 0, 0, 0]).unwrap_err();
+    assert!(error.is_corruption(), "a known shape that is cut off: {error}");
+}
