@@ -183,6 +183,7 @@ impl Replay<'_> {
     /// Replays one segment up to its end.
     pub(super) fn segment(&mut self, loaded: &Loaded) -> Result<Tail> {
         let mut names = Vec::new();
+        let mut ahead = Ahead::default();
         let mut scanner = loaded.scanner();
         let ending = loop {
             match scanner.step() {
@@ -190,12 +191,13 @@ impl Replay<'_> {
                     self.stated.add(record.durable.unwrap_or(0));
                     self.report.records += 1;
                     let position = record.position;
-                    self.record(record, &mut names)
+                    self.record(record, &mut names, &mut ahead)
                         .map_err(|error| error.with_path(&loaded.path).at(u64::from(position)))?;
                 }
                 Step::End(ending) => break ending,
             }
         };
+        self.catch_up(&mut ahead, &mut names);
         let remains = match ending {
             Ending::Broken => loaded.search(&scanner),
             Ending::Sealed | Ending::Blank => Remains::default(),
@@ -214,7 +216,12 @@ impl Replay<'_> {
         Ok(Tail { ending, end, base_ms: scanner.base_ms(), names, remains })
     }
 
-    fn record(&mut self, record: Record<'_>, names: &mut Vec<Arc<Topic>>) -> Result<()> {
+    fn record<'b>(
+        &mut self,
+        record: Record<'b>,
+        names: &mut Vec<Arc<Topic>>,
+        ahead: &mut Ahead<'b>,
+    ) -> Result<()> {
         match record.body {
             Body::Start(_) | Body::Open(_) | Body::Seal(_) => {}
             Body::Name(name) => {
@@ -223,7 +230,7 @@ impl Replay<'_> {
                 }
                 names.push(self.index.resolve(name.group, name.topic));
             }
-            Body::Batch(entries) => self.batch(entries, record.seq, names)?,
+            Body::Batch(entries) => self.batch(entries, record.seq, names, ahead)?,
             Body::Unknown if record.kind & kind::OPTIONAL != 0 => self.report.skipped += 1,
             Body::Unknown => {
                 return Err(Error::unsupported(format!(
@@ -240,7 +247,13 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn batch(&mut self, entries: Entries<'_>, seq: u64, names: &mut [Arc<Topic>]) -> Result<()> {
+    fn batch<'b>(
+        &mut self,
+        entries: Entries<'b>,
+        seq: u64,
+        names: &mut [Arc<Topic>],
+        ahead: &mut Ahead<'b>,
+    ) -> Result<()> {
         for entry in entries {
             let entry = entry.map_err(|error| match error {
                 EntryError::UnknownShape(shape) => Error::unsupported(format!(
@@ -252,29 +265,53 @@ impl Replay<'_> {
             self.report.changes += 1;
             match entry {
                 Entry::Set { name, partition, offset, leader_epoch, timestamp_ms, metadata } => {
-                    let topic = named(names, name)?;
+                    let topic = names.get(name as usize).ok_or_else(malformed)?;
+                    topic.prefetch(partition);
                     let value = Value { offset, leader_epoch, timestamp_ms, metadata, seq };
-                    while !self.index.set(self.writer, topic, partition, value) {
-                        // A delete has emptied the topic since its name was read.
-                        *topic = self.index.resolve(topic.group(), topic.name());
+                    ahead.sets.push((name, partition, value));
+                    if ahead.sets.len() == Ahead::LEN {
+                        self.catch_up(ahead, names);
                     }
                 }
                 Entry::Delete { name, partition } => {
-                    let topic = named(names, name)?;
+                    self.catch_up(ahead, names);
+                    let topic = names.get(name as usize).ok_or_else(malformed)?;
                     self.index.delete(self.writer, topic, partition, seq);
                 }
                 Entry::DeleteTopic { name } => {
-                    let topic = named(names, name)?;
+                    self.catch_up(ahead, names);
+                    let topic = names.get(name as usize).ok_or_else(malformed)?;
                     self.index.delete_topic(self.writer, topic, seq);
                 }
             }
         }
         Ok(())
     }
+
+    /// Applies what was read ahead.
+    fn catch_up(&mut self, ahead: &mut Ahead<'_>, names: &mut [Arc<Topic>]) {
+        for (name, partition, value) in ahead.sets.drain(..) {
+            // The name was checked when the value was read ahead.
+            let Some(topic) = names.get_mut(name as usize) else { continue };
+            while !self.index.set(self.writer, topic, partition, value) {
+                // A delete has emptied the topic since its name was read.
+                *topic = self.index.resolve(topic.group(), topic.name());
+            }
+        }
+    }
 }
 
-fn named(names: &mut [Arc<Topic>], name: u32) -> Result<&mut Arc<Topic>> {
-    names.get_mut(name as usize).ok_or_else(malformed)
+/// Commits that were read and not applied yet.
+///
+/// A replay touches keys in no order that a cache could know of. Reading ahead lets the loads of
+/// some tens of slots overlap instead of waiting for each in turn.
+#[derive(Debug, Default)]
+struct Ahead<'a> {
+    sets: Vec<(u32, i32, Value<'a>)>,
+}
+
+impl Ahead<'_> {
+    const LEN: usize = 32;
 }
 
 fn malformed() -> Error {

@@ -45,6 +45,12 @@ impl Arena {
         Slot::new(words.expect("a unit that was dealt out lies in a chunk"))
     }
 
+    /// The slots in a run, which must have been dealt out at some time.
+    pub(super) fn slots(&self, unit: Unit, class: u32) -> impl Iterator<Item = Slot<'_>> {
+        let words = self.run(unit, class).unwrap_or_default();
+        words.as_chunks().0.iter().map(Slot::new)
+    }
+
     /// The words of a run, or none if there can be no such run: a reader that lost a race asks for
     /// anything.
     pub(super) fn run(&self, unit: Unit, class: u32) -> Option<&[AtomicU64]> {

@@ -1,7 +1,7 @@
 //! One consumer group: its topics in order.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::AtomicUsize;
 
 use super::names::Named;
 use super::sorted::SortedList;
@@ -15,7 +15,7 @@ const TOPIC_LEAF: usize = 64;
 /// Without such a topic the group exists for those who are about to commit only.
 pub(super) struct Group {
     name: Arc<str>,
-    uses: AtomicU32,
+    uses: AtomicUsize,
     topics: SortedList<Arc<Topic>, TOPIC_LEAF>,
 }
 
@@ -28,14 +28,14 @@ impl Group {
 
 impl Named for Group {
     fn new(name: Arc<str>) -> Group {
-        Group { name, uses: AtomicU32::new(0), topics: SortedList::new() }
+        Group { name, uses: AtomicUsize::new(0), topics: SortedList::new() }
     }
 
     fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    fn uses(&self) -> &AtomicU32 {
+    fn uses(&self) -> &AtomicUsize {
         &self.uses
     }
 }

@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 /// Entries of the first level. Each level has twice as many as the one before.
 const FIRST: usize = 8;
-/// Levels up to 134 million entries: more than either user of this array can address.
-const LEVELS: usize = 24;
+/// Levels up to two thousand million entries: more than any user of this array can address.
+const LEVELS: usize = 28;
 
 /// A lock-free array that grows by whole levels, so that what was handed out stays where it is.
 ///
@@ -31,7 +31,7 @@ impl<T: Default> Growing<T> {
     ///
     /// # Panics
     ///
-    /// If `i` lies behind the last level, which no user of this array can reach.
+    /// If `i` lies behind the last level, which no user of this array can have memory for.
     pub(super) fn ensure(&self, i: usize) -> &T {
         let (level, at) = locate(i);
         let entries = self.levels[level].get_or_init(|| {

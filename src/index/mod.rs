@@ -12,7 +12,7 @@
 //! - `slot` holds one value. All that is said about memory order starts there.
 //! - `arena` holds the memory of slots and of long values, which is reused but never freed.
 //! - `topic` leads from a partition to a slot and knows when slots belong to nobody any more.
-//! - `group`, `sorted`, `names` and `growing` are the containers: topics in order, names once.
+//! - `table`, `names`, `group`, `sorted` and `growing` are the containers: names once, in order.
 //!
 //! A topic is in the hash table from the first [`resolve`](Index::resolve) of its name on, and in the
 //! list of its group while it has a live key. Only the writer takes it out of either.
@@ -21,34 +21,37 @@ mod arena;
 mod debug;
 mod group;
 mod growing;
+#[cfg(test)]
+mod model_tests;
 mod names;
 mod slot;
 mod sorted;
+mod table;
 #[cfg(test)]
 mod tests;
 mod topic;
 
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
-use papaya::{Equivalent, HashMap};
 
 use self::arena::{Allocator, Arena};
 use self::group::Group;
-use self::names::{Hashed, NameHasher, Named, Registry, TopicName};
+use self::names::{NameHasher, Named, Registry, TopicName};
 use self::slot::Change;
 pub(crate) use self::slot::Value;
+use self::table::{Changing, Table};
 pub(crate) use self::topic::Topic;
 use crate::key::{CommittedOffset, Key, NextOffset, Seq};
 
 /// The table of newest values.
 pub(crate) struct Index {
     hasher: NameHasher,
-    topics: HashMap<Listed, (), Hashed>,
+    topics: Table<Topic>,
     groups: Registry<Group>,
     topic_names: Registry<TopicName>,
+    changing: Mutex<Changing>,
     arena: Arc<Arena>,
     /// Apart from the rest, which readers use and nobody writes.
     counts: CachePadded<Counts>,
@@ -66,19 +69,6 @@ struct Counts {
     groups: AtomicU64,
 }
 
-/// An entry of the table of topics.
-struct Listed {
-    hash: u64,
-    topic: Arc<Topic>,
-}
-
-/// What an entry is looked up by.
-struct Names<'a> {
-    hash: u64,
-    group: &'a str,
-    topic: &'a str,
-}
-
 /// Reads. They never wait.
 impl Index {
     /// An empty index and its writer. Names are hashed with `seed`: it should be hard to guess for
@@ -87,9 +77,10 @@ impl Index {
         let allocator = Allocator::new();
         let index = Index {
             hasher: NameHasher::new(seed),
-            topics: HashMap::with_hasher(Hashed::default()),
+            topics: Table::new(),
             groups: Registry::new(),
             topic_names: Registry::new(),
+            changing: Mutex::new(Changing::new()),
             arena: allocator.arena().clone(),
             counts: CachePadded::default(),
         };
@@ -110,9 +101,7 @@ impl Index {
         topic: &str,
         then: impl FnOnce(&Arc<Topic>) -> R,
     ) -> Option<R> {
-        let names = Names { hash: self.hasher.pair(group, topic), group, topic };
-        let topics = self.topics.pin();
-        topics.get_key_value(&names).map(|(listed, ())| then(&listed.topic))
+        self.topics.find(self.hasher.pair(group, topic), is(group, topic), then).ok()
     }
 
     /// Calls `visit` with the topic, partition and value of every key of a group, sorted by topic,
@@ -146,6 +135,7 @@ impl Index {
             }
         });
         names.sort_unstable();
+        names.dedup();
         names
     }
 
@@ -164,9 +154,8 @@ impl Index {
     /// Exact for slots and long values, an estimate from the number of topics and groups for the
     /// rest.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        // An allocation for each, an entry in a hash table that is between a quarter and half full,
-        // and a place in a sorted list.
-        const ENTRY: usize = 64;
+        // The reference counts, a node and two buckets in a hash table, a place in a sorted list.
+        const ENTRY: usize = 88;
         let topics = self.topics.len() * (size_of::<Topic>() + ENTRY);
         let groups = self.groups.len() * (size_of::<Group>() + 2 * ENTRY);
         let names = self.topic_names.len() * (size_of::<TopicName>() + ENTRY);
@@ -187,19 +176,10 @@ impl Index {
         topic: &str,
         then: impl FnOnce(&Arc<Topic>) -> R,
     ) -> R {
-        let names = Names { hash: self.hasher.pair(group, topic), group, topic };
-        let topics = self.topics.pin();
-        loop {
-            if let Some((listed, ())) = topics.get_key_value(&names) {
-                return then(&listed.topic);
-            }
-            let made = self.make(group, topic);
-            let listed = Listed { hash: names.hash, topic: made.clone() };
-            if topics.try_insert(listed, ()).is_ok() {
-                return then(&made);
-            }
-            // Another thread was faster. The names are released as often as they were acquired.
-            self.release_names(&made);
+        let hash = self.hasher.pair(group, topic);
+        match self.topics.find(hash, is(group, topic), then) {
+            Ok(result) => result,
+            Err(then) => then(&self.make(hash, group, topic)),
         }
     }
 }
@@ -232,8 +212,9 @@ impl Index {
 
     /// Deletes a key, unless it has a newer value. Returns whether a value was deleted.
     ///
-    /// A deletion is remembered, so that no older value can be set again, as long as the topic has
-    /// another live key. With its last key the topic leaves the index, and so do its deletions.
+    /// The deletion of a key that was ever set is remembered, so that no older value can be set again,
+    /// as long as the topic has another live key. With its last key the topic leaves the index, and
+    /// so do its deletions.
     pub(crate) fn delete(
         &self,
         writer: &mut Writer,
@@ -260,11 +241,11 @@ impl Index {
             return 0;
         }
         let mut deleted = 0;
-        topic.for_each_unit(|_, unit| {
-            let slot = self.arena.slot(unit);
-            // A slot that never had a value needs no deletion.
-            if slot.is_live() && slot.delete(&mut writer.allocator, seq) == Change::OverLive {
-                deleted += 1;
+        topic.for_each_run(|_, unit, class| {
+            for slot in self.arena.slots(unit, class) {
+                if slot.is_live() && slot.delete(&mut writer.allocator, seq) == Change::OverLive {
+                    deleted += 1;
+                }
             }
         });
         self.count_down(writer, topic, deleted);
@@ -317,22 +298,31 @@ impl Index {
     fn detach(&self, writer: &mut Writer, topic: &Arc<Topic>) {
         topic.detach(&mut writer.allocator);
         let (group, name) = (topic.group(), topic.name());
-        let names = Names { hash: self.hasher.pair(group, name), group, topic: name };
+        let mut changing = self.changing();
         // The table has one topic of a name, and none but the writer takes it out: it is this one.
-        self.topics.pin().remove(&names);
-        self.release_names(topic);
+        self.topics.remove(&mut changing, self.hasher.pair(group, name), is(group, name));
+        self.groups.release(&mut changing, self.hasher.one(group), group);
+        self.topic_names.release(&mut changing, self.hasher.one(name), name);
     }
 
-    /// A topic that is in no table yet but has acquired its names.
-    fn make(&self, group: &str, topic: &str) -> Arc<Topic> {
-        let group = self.groups.acquire(self.hasher.one(group), group);
-        let name = self.topic_names.acquire(self.hasher.one(topic), topic);
-        Arc::new(Topic::new(self.arena.clone(), group.name().clone(), name.name().clone()))
+    /// Puts a new topic into the table, unless another thread was faster.
+    #[cold]
+    fn make(&self, hash: u64, group: &str, topic: &str) -> Arc<Topic> {
+        let mut changing = self.changing();
+        self.topics.find(hash, is(group, topic), Arc::clone).unwrap_or_else(|_| {
+            let group = self.groups.acquire(&mut changing, self.hasher.one(group), group);
+            let name = self.topic_names.acquire(&mut changing, self.hasher.one(topic), topic);
+            let (group, name) = (group.name().clone(), name.name().clone());
+            let made = Arc::new(Topic::new(self.arena.clone(), group, name));
+            self.topics.insert(&mut changing, hash, made.clone());
+            made
+        })
     }
 
-    fn release_names(&self, topic: &Topic) {
-        self.groups.release(self.hasher.one(topic.group()), topic.group());
-        self.topic_names.release(self.hasher.one(topic.name()), topic.name());
+    fn changing(&self) -> MutexGuard<'_, Changing> {
+        // No change stops half way short of the process running out of memory, so there is nothing
+        // that a panic of another thread could have left broken.
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check(&self, writer: &Writer, topic: &Topic) {
@@ -341,33 +331,9 @@ impl Index {
     }
 }
 
-impl Hash for Listed {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-impl PartialEq for Listed {
-    fn eq(&self, other: &Listed) -> bool {
-        let topic = &other.topic;
-        Names { hash: other.hash, group: topic.group(), topic: topic.name() }.equivalent(self)
-    }
-}
-
-impl Eq for Listed {}
-
-impl Hash for Names<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-impl Equivalent<Listed> for Names<'_> {
-    fn equivalent(&self, listed: &Listed) -> bool {
-        self.hash == listed.hash
-            && self.topic == listed.topic.name()
-            && self.group == listed.topic.group()
-    }
+/// Whether a topic has these names.
+fn is(group: &str, name: &str) -> impl Fn(&Topic) -> bool {
+    move |topic| topic.name() == name && topic.group() == group
 }
 
 /// What values are read into.

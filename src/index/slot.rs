@@ -195,8 +195,13 @@ impl<'a> Slot<'a> {
         })
     }
 
-    /// Deletes the value, if it is older than `seq`. Only for the writer.
+    /// Deletes the value, if it is older than `seq`. A slot without one that was ever set stays as it
+    /// is. Only for the writer.
     pub(super) fn delete(self, allocator: &mut Allocator, seq: u64) -> Change {
+        let (newest, _) = self.split();
+        if newest[0].load(Ordering::Relaxed) == 0 {
+            return Change::OverNothing;
+        }
         self.store(allocator, seq, |_| (DELETED, 0))
     }
 

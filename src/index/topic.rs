@@ -5,13 +5,14 @@ use std::sync::{Arc, OnceLock};
 
 use super::arena::{Allocator, Arena, Unit};
 use super::growing::Growing;
+use super::slot::Slot;
 use super::sorted::{Item, SortedList};
 use crate::key::CommittedOffset;
 
 /// Partitions below this are always dense.
 const INLINE: u32 = 128;
 /// Runs of slots that cover the partitions below [`INLINE`].
-const RUNS: usize = 24;
+const RUNS: usize = 19;
 /// Slots of one block, which covers as many partitions from [`INLINE`] on.
 const BLOCK: u32 = 1 << BLOCK_CLASS;
 const BLOCK_CLASS: u32 = 5;
@@ -91,7 +92,7 @@ impl Topic {
     /// Reads the newest value of a partition into `out`, whose metadata buffer is used again. What
     /// `out` holds is meaningless if there is no value.
     pub(crate) fn read(&self, partition: i32, out: &mut CommittedOffset) -> bool {
-        self.find(partition).is_some_and(|unit| self.read_unit(unit, out))
+        self.find(partition).is_some_and(|unit| self.read_slot(self.arena.slot(unit), out))
     }
 
     /// The newest offset of a partition, without the rest of the value.
@@ -122,9 +123,11 @@ impl Topic {
         out: &mut CommittedOffset,
         mut visit: impl FnMut(i32, &mut CommittedOffset),
     ) {
-        self.for_each_unit(|partition, unit| {
-            if self.read_unit(unit, out) {
-                visit(partition, out);
+        self.for_each_run(|first, unit, class| {
+            for (at, slot) in self.arena.slots(unit, class).enumerate() {
+                if self.read_slot(slot, out) {
+                    visit(first + at as i32, out);
+                }
             }
         });
     }
@@ -196,14 +199,14 @@ impl Topic {
         unit
     }
 
-    /// Calls `visit` with every partition that has a slot, in order, and its slot.
-    pub(super) fn for_each_unit(&self, mut visit: impl FnMut(i32, Unit)) {
+    /// Calls `visit` with the first partition, the first slot and the class of runs of slots that
+    /// together have every slot of the topic, in order.
+    pub(super) fn for_each_run(&self, mut visit: impl FnMut(i32, Unit, u32)) {
         let end = usize::from(self.runs_end.load(Ordering::Acquire));
         for (run, unit) in self.runs.iter().enumerate().take(end) {
             let unit = unit.load(Ordering::Acquire);
             if unit != 0 {
-                let first = run_first(run);
-                (0..1 << run_class(run)).for_each(|at| visit((first + at) as i32, unit + at));
+                visit(run_first(run) as i32, unit, run_class(run));
             }
         }
         let Some(far) = self.far.get() else { return };
@@ -213,19 +216,17 @@ impl Topic {
             if unit == 0 {
                 continue;
             }
+            // Slot by slot, as sparse partitions may come in between. The slot in the block of a
+            // partition that is sparse was never written.
             for at in 0..BLOCK {
                 let partition = (INLINE + block as u32 * BLOCK + at) as i32;
-                let mut is_sparse = false;
                 while let Some(found) = sparse.next_if(|found| found.partition <= partition) {
-                    is_sparse = found.partition == partition;
-                    visit(found.partition, found.unit);
+                    visit(found.partition, found.unit, 0);
                 }
-                if !is_sparse {
-                    visit(partition, unit + at);
-                }
+                visit(partition, unit + at, 0);
             }
         }
-        sparse.for_each(|found| visit(found.partition, found.unit));
+        sparse.for_each(|found| visit(found.partition, found.unit, 0));
     }
 
     /// Sets the number of partitions that have a value. Only for the writer.
@@ -236,7 +237,7 @@ impl Topic {
     /// Ends the topic's life and gives its slots back. Only for the writer, once, when no slot has
     /// a value and so none owns a cell.
     pub(super) fn detach(&self, allocator: &mut Allocator) {
-        // Before anything of it can be dealt out again: see `read_unit`.
+        // Before anything of it can be dealt out again: see `read_slot`.
         self.detached.store(true, Ordering::Release);
         for (run, unit) in self.runs.iter().enumerate() {
             give_back(allocator, unit.load(Ordering::Relaxed), run_class(run));
@@ -248,8 +249,7 @@ impl Topic {
         far.sparse.for_each(|sparse| give_back(allocator, sparse.unit, 0));
     }
 
-    fn read_unit(&self, unit: Unit, out: &mut CommittedOffset) -> bool {
-        let slot = self.arena.slot(unit);
+    fn read_slot(&self, slot: Slot<'_>, out: &mut CommittedOffset) -> bool {
         loop {
             let found = slot.try_read(&self.arena, out);
             // A slot of a detached topic may be part of anything by now. Whoever changed it did so
@@ -294,25 +294,34 @@ fn give_back(allocator: &mut Allocator, unit: Unit, class: u32) {
     }
 }
 
-/// The run of a partition below [`INLINE`], and where in it the partition stands: one slot each for
-/// 0 to 3, then four runs for each power of two.
+/// The run of a partition below [`INLINE`], and where in it the partition stands: two runs of two
+/// slots and one of four, then four runs for each power of two.
 fn run_of(partition: u32) -> (usize, u32) {
-    if partition < 4 {
-        return (partition as usize, 0);
+    match partition {
+        0..4 => ((partition / 2) as usize, partition % 2),
+        4..8 => (2, partition % 4),
+        _ => {
+            let class = partition.ilog2() - 2;
+            ((class * 4 + (partition >> class)) as usize - 5, partition & ((1 << class) - 1))
+        }
     }
-    let class = partition.ilog2() - 2;
-    ((class * 4 + (partition >> class)) as usize, partition & ((1 << class) - 1))
 }
 
 /// The class of a run: it has `1 << class` slots.
 fn run_class(run: usize) -> u32 {
-    (run as u32 / 4).saturating_sub(1)
+    match run {
+        0 | 1 => 1,
+        2 => 2,
+        _ => (run as u32 + 1) / 4,
+    }
 }
 
 /// The first partition of a run.
 fn run_first(run: usize) -> u32 {
-    let class = run_class(run);
-    (run as u32 - class * 4) << class
+    match run {
+        0..3 => run as u32 * 2,
+        _ => (run as u32 + 5 - run_class(run) * 4) << run_class(run),
+    }
 }
 
 /// The block of a partition from [`INLINE`] on, and where in it the partition stands.
