@@ -1,0 +1,38 @@
+//! What opening costs: replay of a log of a million commits over 100,000 keys, closed in order.
+
+mod workload;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use pagemark::OffsetStore;
+use workload::{Workload, commit, filled};
+
+const COMMITS: u64 = 1_000_000;
+
+fn recovery(criterion: &mut Criterion) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut workload = Workload::new();
+    let store = filled(&dir, &workload);
+    for _ in 0..COMMITS {
+        let (key, number) = workload.pick();
+        store.commit(key, commit(number)).unwrap();
+    }
+    store.close().unwrap();
+    let mut group = criterion.benchmark_group("recover");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(COMMITS + 100_000));
+    group.bench_function("a million commits", |bencher| {
+        bencher.iter_batched(
+            || (),
+            |()| {
+                let store = OffsetStore::open(dir.path()).unwrap();
+                assert_eq!(store.recovery_report().changes, COMMITS + 100_000);
+                store
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+criterion_group!(benches, recovery);
+criterion_main!(benches);
