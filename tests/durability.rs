@@ -52,8 +52,8 @@ fn power_loss_at_every_operation_keeps_what_was_synced_and_the_order_of_the_rest
 
 #[test]
 fn process_death_at_every_operation_keeps_everything_that_returned() {
-    for seed in 10..16 {
-        let len = 14;
+    for seed in 10..60 {
+        let len = 24;
         let states = states(&history(seed, len));
         for stop in 0..=operations_of(seed, len) {
             for written in [0, 1, 9, 40] {

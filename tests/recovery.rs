@@ -141,10 +141,14 @@ fn a_flipped_bit_in_a_synced_log_is_refused_but_for_the_last_flush() {
     }
 }
 
-/// A store of some segments that was closed in order.
+/// A store of some segments that died now and then, and was closed in order in the end.
 fn closed_store(seed: u64, len: usize) -> (SimDisk, Options, State) {
     let mut player = Player::new(SimDisk::new(), options(seed));
-    player.play(&history(seed, len)).unwrap();
+    for steps in history(seed, len).chunks(7) {
+        let disk = player.disk.process_crash();
+        player = Player::new(disk, player.options);
+        player.play(steps).unwrap();
+    }
     let state = observe(player.store.as_ref().unwrap());
     player.store.take().unwrap().close().unwrap();
     (player.disk.power_cut(0), player.options, state)
@@ -231,6 +235,19 @@ fn no_zeroed_or_misplaced_sector_of_a_closed_store_is_a_silent_loss() {
 }
 
 #[test]
+fn a_missing_segment_is_damage_whenever_its_store_died() {
+    for seed in 400..440 {
+        let (disk, options, _) = closed_store(seed, 50);
+        for name in segments(&disk) {
+            let missing = disk.deep_clone();
+            missing.delete(&name);
+            let opened = open(&missing, &options);
+            assert!(opened.is_err_and(|error| error.is_corruption()), "seed {seed}: {name}");
+        }
+    }
+}
+
+#[test]
 fn missing_exchanged_cut_and_foreign_files_are_refused_by_name() {
     let (disk, options, state) = closed_store(6, 60);
     let (other, _, _) = closed_store(7, 60);
@@ -248,9 +265,6 @@ fn missing_exchanged_cut_and_foreign_files_are_refused_by_name() {
         error
     };
     for name in &names {
-        let missing = disk.deep_clone();
-        missing.delete(name);
-        refused(&missing, &format!("{name} is missing"));
         let bytes = disk.contents(name).unwrap();
         for len in [0, 1, 100, 4096, 5000, bytes.len() - 1] {
             let error = refused(&with(&disk, name, bytes[..len].to_vec()), "cut");

@@ -152,7 +152,7 @@ impl Engine {
         let Some(held) = lock.take() else { return Err(Error::closed()) };
         self.log()?.close();
         let closed = self.write_mark(MarkState::Closed);
-        self.spare.discard();
+        self.spare.close();
         drop(held);
         closed
     }

@@ -11,6 +11,7 @@ mod dump;
 mod fetch;
 mod log;
 mod open;
+mod read_log;
 mod recover;
 mod spare;
 mod sync;

@@ -5,23 +5,22 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::format::RECORDS_START;
-use crate::format::mark::{Mark, MarkState};
+use crate::error::{Error, Result};
+use crate::format::header::FileHeader;
+use crate::format::mark::MarkState;
 use crate::format::names::{self, FileName};
 use crate::format::record::{Open, Start};
 use crate::format::scan::Ending;
 use crate::index::{Index, Writer};
 use crate::io::latch::Latch;
-use crate::io::{Access, Dir, DirLock, SegmentFile};
+use crate::io::{Access, Dir, DirLock};
 use crate::options::Options;
-use crate::report::{Cut, RecoveryReport};
+use crate::report::RecoveryReport;
 use crate::segment::{Appender, Segment};
 
 use super::Engine;
-use super::decide::{Damage, Decision, Next, Promise, Seal, decide};
 use super::log::{Log, Surroundings};
-use super::recover::{Loaded, Replay, Stated, Tail};
+use super::read_log::{Found, LogReader, Unconfirmed};
 use super::spare::Spare;
 use super::sync::Flushing;
 
@@ -177,7 +176,13 @@ impl Opening<'_> {
 
     fn recover(&self, files: &Files, mut writer: Writer) -> Result<Opened> {
         let mut report = RecoveryReport::default();
-        let found = self.read_log(files, &mut writer, &mut report)?;
+        let reader = LogReader {
+            dir: &**self.dir,
+            store_id: self.lock.store_id(),
+            index: self.index,
+            segments: &files.segments,
+        };
+        let found = reader.read(&mut writer, &mut report)?;
         // Everything was read and is whole. From here on the disk is written to.
         self.make_durable(&found)?;
         for name in &files.temporaries {
@@ -201,6 +206,7 @@ impl Opening<'_> {
         let spare = self.spare(found.store_id, epoch);
         let appender = self.go_on(&found, &spare, Open { epoch, next_seq })?;
         self.sync_dir()?;
+        self.confirm(&found)?;
         if self.lock.store_id().is_none() {
             self.record_store(found.store_id)?;
         }
@@ -226,123 +232,32 @@ impl Opening<'_> {
         Ok(())
     }
 
-    fn load(&self, first_seq: u64, buffer: Vec<u8>) -> Result<Loaded> {
-        let loaded = Loaded::read(&**self.dir, first_seq, buffer);
-        match loaded {
-            // In a directory that is known to hold a store, a segment was there.
-            Err(error)
-                if error.kind() == ErrorKind::NotAStore && self.lock.store_id().is_some() =>
-            {
-                let path = self.dir.path().join(names::segment(first_seq));
-                let message = "the header of the segment is gone, or another file took its place";
-                Err(Error::corrupt(message).with_path(path).at(0))
-            }
-            loaded => loaded,
+    /// Marks segments whose session ended before it could. From then on it is damage if their
+    /// successor is missing, so this comes after all of it is durable.
+    fn confirm(&self, found: &Found) -> Result<()> {
+        for unconfirmed in &found.unconfirmed {
+            let Unconfirmed { first_seq, header, newest_mark, end } = *unconfirmed;
+            let segment = self.segment(first_seq, header, newest_mark)?;
+            segment.write_mark(MarkState::Sealed, &end)?;
+            segment.sync()?;
         }
+        Ok(())
     }
 
-    /// Reads segments until the log ends.
-    fn read_log(
-        &self,
-        files: &Files,
-        writer: &mut Writer,
-        report: &mut RecoveryReport,
-    ) -> Result<Found> {
-        let mut replay =
-            Replay { index: self.index, writer, report, last_seq: 0, stated: Stated::default() };
-        let mut unflushed: Vec<(u64, Arc<dyn SegmentFile>)> = Vec::new();
-        let mut spent = Vec::new();
-        let mut current = self.load(files.segments[0], Vec::new())?;
-        let store_id = self.lock.store_id().unwrap_or(current.header.store_id);
-        check_first(&current)?;
-        let mut epoch = 0;
-        let mut i = 0;
-        loop {
-            if current.header.store_id != store_id {
-                return Err(foreign(&current, store_id));
-            }
-            let tail = replay.segment(&current)?;
-            epoch = epoch.max(current.header.epoch).max(tail.end.epoch);
-            let next = match files.segments.get(i + 1) {
-                Some(first_seq) => Some(self.load(*first_seq, std::mem::take(&mut spent))?),
-                None => None,
-            };
-            unflushed.push((tail.end.last_seq, Arc::clone(&current.file)));
-            let connection = connection(&current, &tail, next.as_ref())?;
-            if let (Ending::Sealed, Next::Connected, Some(next)) = (tail.ending, connection, next) {
-                unflushed.retain(|(last_seq, _)| *last_seq > replay.stated.seq);
-                for topic in &tail.names {
-                    replay.index.discard_if_empty(replay.writer, topic);
-                }
-                spent = std::mem::replace(&mut current, next).into_bytes();
-                i += 1;
-                continue;
-            }
-            let dropped = files.segments[i + 1..].to_vec();
-            for first_seq in &dropped {
-                let later = self.load(*first_seq, Vec::new())?;
-                epoch = epoch.max(later.header.epoch);
-                replay.stated.merge(later.stated_durable());
-            }
-            let stated = replay.stated;
-            self.judge(&current, &tail, connection, stated)?;
-            replay.report.cut = self.cut(&current, &tail, &dropped);
-            unflushed.retain(|(last_seq, _)| *last_seq > stated.seq);
-            let unflushed = unflushed.into_iter().map(|(_, file)| file).collect();
-            let clean = dropped.is_empty() && is_closed(&tail, current.marks.first());
-            return Ok(Found { store_id, epoch, current, tail, dropped, unflushed, clean });
-        }
-    }
-
-    /// Refuses the log if the decision says so.
-    fn judge(&self, current: &Loaded, tail: &Tail, next: Next, stated: Stated) -> Result<()> {
-        let position = tail.end.position;
-        let beyond = current.marks.iter().any(|mark| mark.position > position);
-        let lost = stated.unknown || stated.seq >= tail.end.next_seq || beyond;
-        let promise = if lost { Promise::Broken } else { Promise::Kept };
-        let confirmed = current.marks.iter().any(|mark| mark.state == MarkState::Sealed);
-        let seal = if confirmed { Seal::Confirmed } else { Seal::Claimed };
-        let damage = match decide(tail.ending, next, promise, seal) {
-            Decision::GoOn | Decision::Begin | Decision::Cut => return Ok(()),
-            Decision::Damage(damage) => damage,
-        };
-        let what = match damage {
-            Damage::Record => "a record is damaged or missing",
-            Damage::MissingSuccessor => "the segment that follows this one is missing",
-            Damage::WrongSuccessor => "the segment that follows this one does not continue it",
-        };
-        let message = format!(
-            "{what}, although it had been durable: the log is whole up to seq {}, and was durable \
-             up to seq {} at least; {} whole records follow; nothing was changed",
-            tail.end.last_seq, stated.seq, tail.remains.records
-        );
-        Err(Error::corrupt(message).with_path(&current.path).at(u64::from(position)))
-    }
-
-    fn cut(&self, current: &Loaded, tail: &Tail, dropped: &[u64]) -> Option<Cut> {
-        if tail.ending != Ending::Broken && dropped.is_empty() {
-            return None;
-        }
-        let path_of = |first_seq: &u64| self.dir.path().join(names::segment(*first_seq));
-        Some(Cut {
-            path: current.path.clone(),
-            position: u64::from(tail.end.position),
-            bytes: u64::from(tail.remains.end.saturating_sub(tail.end.position)),
-            records: tail.remains.records,
-            removed: dropped.iter().map(path_of).collect(),
-        })
+    /// Opens a segment for writing.
+    fn segment(&self, first_seq: u64, header: FileHeader, newest_mark: u64) -> Result<Segment> {
+        let name = names::segment(first_seq);
+        let file = self
+            .dir
+            .open(&name, Access::Write)
+            .map_err(|error| Error::io("open a segment", &self.dir.path().join(&name), error))?;
+        Ok(Segment::new(file, &**self.dir, first_seq, header, newest_mark))
     }
 
     /// Erases the torn tail and begins a session behind the last record.
     fn go_on(&self, found: &Found, spare: &Spare, open: Open) -> Result<Appender> {
         let (current, end) = (&found.current, found.tail.end);
-        let name = names::segment(current.first_seq);
-        let file = self
-            .dir
-            .open(&name, Access::Write)
-            .map_err(|error| Error::io("open a segment", &current.path, error))?;
-        let newest = current.marks.first().map_or(0, |mark| mark.counter);
-        let segment = Segment::new(file, &**self.dir, current.first_seq, current.header, newest);
+        let segment = self.segment(current.first_seq, current.header, current.newest_mark())?;
         segment.erase(end.position, found.tail.remains.end)?;
         let segment = Arc::new(segment);
         let names = u32::try_from(found.tail.names.len()).unwrap_or(u32::MAX);
@@ -376,77 +291,4 @@ impl Opening<'_> {
         segment.sync()?;
         Ok(next)
     }
-}
-
-/// Where the log ends, and what has to be done about it.
-#[derive(Debug)]
-struct Found {
-    store_id: u128,
-    /// The highest epoch seen.
-    epoch: u32,
-    /// The segment in which the log ends.
-    current: Loaded,
-    tail: Tail,
-    /// Segments behind the end.
-    dropped: Vec<u64>,
-    /// Segments that hold something that nothing states to be durable.
-    unflushed: Vec<Arc<dyn SegmentFile>>,
-    clean: bool,
-}
-
-/// The oldest segment must be the first of the history.
-fn check_first(first: &Loaded) -> Result<()> {
-    let whole = first.start().is_some_and(|start| {
-        start.first_seq == 1 && start.previous_salt == 0 && start.previous_chain == 0
-    });
-    if whole && first.first_seq == 1 {
-        return Ok(());
-    }
-    let message = match first.first_seq {
-        1 => "the first record of the oldest segment is damaged",
-        _ => "the segments before this one are missing",
-    };
-    Err(Error::corrupt(message).with_path(&first.path).at(u64::from(RECORDS_START)))
-}
-
-fn foreign(segment: &Loaded, store_id: u128) -> Error {
-    let message = format!(
-        "the segment belongs to store {:032x}, this is store {store_id:032x}",
-        segment.header.store_id
-    );
-    Error::corrupt(message).with_path(&segment.path)
-}
-
-/// Whether the next segment goes on where this one ends.
-fn connection(current: &Loaded, tail: &Tail, next: Option<&Loaded>) -> Result<Next> {
-    let Some(next) = next else { return Ok(Next::Nothing) };
-    let Some(start) = next.start() else { return Ok(Next::Disconnected) };
-    if start.first_seq != next.first_seq {
-        let message = format!(
-            "the segment was written under another name: its first seq is {}",
-            start.first_seq
-        );
-        return Err(Error::corrupt(message).with_path(&next.path));
-    }
-    // A session that began with this segment may have skipped ahead.
-    let follows = match next.header.epoch > tail.end.epoch {
-        true => start.first_seq >= tail.end.next_seq,
-        false => start.first_seq == tail.end.next_seq,
-    };
-    let connected = follows
-        && start.previous_salt == current.header.salt
-        && start.previous_chain == tail.end.chain;
-    Ok(if connected { Next::Connected } else { Next::Disconnected })
-}
-
-/// Whether the newest mark says that the store was closed right here.
-fn is_closed(tail: &Tail, newest: Option<&Mark>) -> bool {
-    tail.ending == Ending::Blank
-        && newest.is_some_and(|mark| {
-            mark.state == MarkState::Closed
-                && mark.epoch == tail.end.epoch
-                && mark.position == tail.end.position
-                && mark.next_seq == tail.end.next_seq
-                && mark.chain == tail.end.chain
-        })
 }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::format::RECORDS_START;
 use crate::format::entry::{Entries, Entry, EntryError};
 use crate::format::header::{FileHeader, FileKind, HEADER_LEN, HeaderError};
-use crate::format::mark::{Mark, read_marks};
+use crate::format::mark::{Mark, MarkState, read_marks};
 use crate::format::names;
 use crate::format::record::{Start, kind};
 use crate::format::scan::{Body, Ending, Record, Remains, Scanner, Step, search};
@@ -103,6 +103,16 @@ impl Loaded {
     fn search(&self, scanner: &Scanner<'_>) -> Remains {
         let next_seq = scanner.next_seq().max(self.first_seq);
         search(&self.bytes, scanner.position(), scanner.seed(), next_seq)
+    }
+
+    /// Whether a mark states that the seal and the successor were durable.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.marks.iter().any(|mark| mark.state == MarkState::Sealed)
+    }
+
+    /// The counter of the newest mark.
+    pub(super) fn newest_mark(&self) -> u64 {
+        self.marks.first().map_or(0, |mark| mark.counter)
     }
 
     /// Gives the buffer back.

@@ -21,11 +21,18 @@ pub(crate) struct Spare {
     store_id: u128,
     epoch: u32,
     /// Held while a segment is prepared: there is one name for it.
-    ready: Mutex<Option<Segment>>,
+    ready: Mutex<Ready>,
     /// The size that somebody wants prepared; zero for none.
     wanted: AtomicU64,
     requests: Mutex<Requests>,
     changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Ready {
+    segment: Option<Segment>,
+    /// The directory is not ours any more.
+    closed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -70,7 +77,7 @@ impl Spare {
     /// Takes the prepared segment if it has room for `needed` bytes, or prepares one of `size`.
     pub(crate) fn take(&self, needed: u64, size: u64) -> Result<Segment> {
         let mut ready = lock(&self.ready);
-        let segment = match ready.take().filter(|segment| segment.header().size >= needed) {
+        let segment = match ready.segment.take().filter(|segment| segment.header().size >= needed) {
             Some(segment) => segment,
             None => self.prepare(size)?,
         };
@@ -85,10 +92,11 @@ impl Spare {
             let size = self.wanted.load(Ordering::Relaxed);
             // A failure is not lost: the commit that needs the segment tries again and reports it.
             if size > 0
-                && ready.is_none()
+                && !ready.closed
+                && ready.segment.is_none()
                 && let Ok(segment) = self.prepare(size)
             {
-                *ready = Some(segment);
+                ready.segment = Some(segment);
             }
         }
     }
@@ -109,10 +117,13 @@ impl Spare {
         self.changed.notify_all();
     }
 
-    /// Removes a prepared segment that nobody will take. One that stays behind is removed at the
-    /// next open.
-    pub(crate) fn discard(&self) {
-        if lock(&self.ready).take().is_some() {
+    /// Removes a prepared segment that nobody will take, and prepares no more: the next holder of
+    /// the directory uses the same name.
+    pub(crate) fn close(&self) {
+        let mut ready = lock(&self.ready);
+        ready.closed = true;
+        if ready.segment.take().is_some() {
+            // One that stays behind is removed at the next open.
             let _ = self.dir.remove(names::SPARE);
         }
     }

@@ -1,0 +1,263 @@
+//! Reading the whole log, and finding out where it ends. Nothing is written here.
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::RECORDS_START;
+use crate::format::header::FileHeader;
+use crate::format::mark::{Mark, MarkState};
+use crate::format::names;
+use crate::format::scan::Ending;
+use crate::index::{Index, Writer};
+use crate::io::{Dir, SegmentFile};
+use crate::report::{Cut, RecoveryReport};
+use crate::segment::End;
+
+use super::decide::{Damage, Decision, Next, Promise, Seal, decide};
+use super::recover::{Loaded, Replay, Stated, Tail};
+
+/// Where the log ends, and what has to be done about it.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) store_id: u128,
+    /// The highest epoch seen.
+    pub(super) epoch: u32,
+    /// The segment in which the log ends.
+    pub(super) current: Loaded,
+    pub(super) tail: Tail,
+    /// Segments behind the end.
+    pub(super) dropped: Vec<u64>,
+    /// Segments of which something may not be durable, oldest first.
+    pub(super) unflushed: Vec<Arc<dyn SegmentFile>>,
+    /// Sealed segments in front of the end that no mark calls sealed yet.
+    pub(super) unconfirmed: Vec<Unconfirmed>,
+    /// Whether the store was closed in order.
+    pub(super) clean: bool,
+}
+
+/// A sealed segment whose successor is there, and may not be durable.
+#[derive(Debug)]
+pub(super) struct Unconfirmed {
+    pub(super) first_seq: u64,
+    pub(super) header: FileHeader,
+    /// The counter of its newest mark.
+    pub(super) newest_mark: u64,
+    pub(super) end: End,
+}
+
+/// Reads a log.
+#[derive(Debug)]
+pub(super) struct LogReader<'a> {
+    pub(super) dir: &'a dyn Dir,
+    /// The store that the lock file names.
+    pub(super) store_id: Option<u128>,
+    pub(super) index: &'a Index,
+    /// The segments of the directory, in order. There is one at least.
+    pub(super) segments: &'a [u64],
+}
+
+impl LogReader<'_> {
+    /// Reads segments until the log ends.
+    pub(super) fn read(&self, writer: &mut Writer, report: &mut RecoveryReport) -> Result<Found> {
+        let mut replay =
+            Replay { index: self.index, writer, report, last_seq: 0, stated: Stated::default() };
+        let mut unflushed = Vec::new();
+        let mut unconfirmed = Vec::new();
+        let mut spent = Vec::new();
+        let mut current = self.load(self.segments[0], Vec::new())?;
+        let store_id = self.store_id.unwrap_or(current.header.store_id);
+        check_store(&current, store_id)?;
+        check_first(&current)?;
+        let mut epoch = 0;
+        let mut later = self.segments[1..].iter();
+        loop {
+            let tail = replay.segment(&current)?;
+            epoch = epoch.max(current.header.epoch).max(tail.end.epoch);
+            let dropped = later.as_slice().to_vec();
+            let next = match later.next() {
+                Some(first_seq) => Some(self.load(*first_seq, std::mem::take(&mut spent))?),
+                None => None,
+            };
+            let connection = connection(&current, &tail, next.as_ref())?;
+            unflushed.push(Unflushed {
+                last_seq: tail.end.last_seq,
+                confirmed: current.is_confirmed(),
+                file: Arc::clone(&current.file),
+            });
+            unflushed.retain(|segment| segment.is_needed(replay.stated.seq));
+            if let (Ending::Sealed, Next::Connected, Some(next)) = (tail.ending, connection, next) {
+                check_store(&next, store_id)?;
+                if !current.is_confirmed() {
+                    unconfirmed.push(Unconfirmed::new(&current, tail.end));
+                }
+                for topic in &tail.names {
+                    replay.index.discard_if_empty(replay.writer, topic);
+                }
+                spent = std::mem::replace(&mut current, next).into_bytes();
+                continue;
+            }
+            for first_seq in &dropped {
+                let later = self.load(*first_seq, Vec::new())?;
+                check_store(&later, store_id)?;
+                epoch = epoch.max(later.header.epoch);
+                replay.stated.merge(later.stated_durable());
+            }
+            let stated = replay.stated;
+            judge(&current, &tail, connection, stated)?;
+            replay.report.cut = self.cut(&current, &tail, &dropped);
+            unflushed.retain(|segment| segment.is_needed(stated.seq));
+            let unflushed = unflushed.into_iter().map(|segment| segment.file).collect();
+            let clean = dropped.is_empty() && is_closed(&tail, current.marks.first());
+            return Ok(Found {
+                store_id,
+                epoch,
+                current,
+                tail,
+                dropped,
+                unflushed,
+                unconfirmed,
+                clean,
+            });
+        }
+    }
+
+    fn load(&self, first_seq: u64, buffer: Vec<u8>) -> Result<Loaded> {
+        let loaded = Loaded::read(self.dir, first_seq, buffer);
+        match loaded {
+            // In a directory that is known to hold a store, a segment was there.
+            Err(error) if error.kind() == ErrorKind::NotAStore && self.store_id.is_some() => {
+                let path = self.dir.path().join(names::segment(first_seq));
+                let message = "the header of the segment is gone, or another file took its place";
+                Err(Error::corrupt(message).with_path(path).at(0))
+            }
+            loaded => loaded,
+        }
+    }
+
+    fn cut(&self, current: &Loaded, tail: &Tail, dropped: &[u64]) -> Option<Cut> {
+        if tail.ending != Ending::Broken && dropped.is_empty() {
+            return None;
+        }
+        let path_of = |first_seq: &u64| self.dir.path().join(names::segment(*first_seq));
+        Some(Cut {
+            path: current.path.clone(),
+            position: u64::from(tail.end.position),
+            bytes: u64::from(tail.remains.end.saturating_sub(tail.end.position)),
+            records: tail.remains.records,
+            removed: dropped.iter().map(path_of).collect(),
+        })
+    }
+}
+
+/// A segment of which something may not be durable.
+#[derive(Debug)]
+struct Unflushed {
+    last_seq: u64,
+    confirmed: bool,
+    file: Arc<dyn SegmentFile>,
+}
+
+impl Unflushed {
+    /// Whether it has to be flushed, given what is stated to be durable. Of a segment whose seal is
+    /// not confirmed the data may be durable and the seal not: without it, what follows would look
+    /// like damage.
+    fn is_needed(&self, stated: u64) -> bool {
+        !self.confirmed || self.last_seq > stated
+    }
+}
+
+impl Unconfirmed {
+    fn new(segment: &Loaded, end: End) -> Unconfirmed {
+        Unconfirmed {
+            first_seq: segment.first_seq,
+            header: segment.header,
+            newest_mark: segment.newest_mark(),
+            end,
+        }
+    }
+}
+
+/// Refuses the log if the decision says so.
+fn judge(current: &Loaded, tail: &Tail, next: Next, stated: Stated) -> Result<()> {
+    let position = tail.end.position;
+    let beyond = current.marks.iter().any(|mark| mark.position > position);
+    let lost = stated.unknown || stated.seq >= tail.end.next_seq || beyond;
+    let promise = if lost { Promise::Broken } else { Promise::Kept };
+    let seal = if current.is_confirmed() { Seal::Confirmed } else { Seal::Claimed };
+    let damage = match decide(tail.ending, next, promise, seal) {
+        Decision::GoOn | Decision::Begin | Decision::Cut => return Ok(()),
+        Decision::Damage(damage) => damage,
+    };
+    let what = match damage {
+        Damage::Record => "a record is damaged or missing",
+        Damage::MissingSuccessor => "the segment that follows this one is missing",
+        Damage::WrongSuccessor => "the segment that follows this one does not continue it",
+    };
+    let message = format!(
+        "{what}, although it had been durable: the log is whole up to seq {}, and was durable \
+         up to seq {} at least; {} whole records follow; nothing was changed",
+        tail.end.last_seq, stated.seq, tail.remains.records
+    );
+    Err(Error::corrupt(message).with_path(&current.path).at(u64::from(position)))
+}
+
+/// The oldest segment must be the first of the history.
+fn check_first(first: &Loaded) -> Result<()> {
+    let whole = first.start().is_some_and(|start| {
+        start.first_seq == 1 && start.previous_salt == 0 && start.previous_chain == 0
+    });
+    if whole && first.first_seq == 1 {
+        return Ok(());
+    }
+    let message = match first.first_seq {
+        1 => "the first record of the oldest segment is damaged",
+        _ => "the segments before this one are missing",
+    };
+    Err(Error::corrupt(message).with_path(&first.path).at(u64::from(RECORDS_START)))
+}
+
+/// Files of two stores must not be mixed.
+fn check_store(segment: &Loaded, store_id: u128) -> Result<()> {
+    if segment.header.store_id == store_id {
+        return Ok(());
+    }
+    let message = format!(
+        "the segment belongs to store {:032x}, this is store {store_id:032x}",
+        segment.header.store_id
+    );
+    Err(Error::corrupt(message).with_path(&segment.path))
+}
+
+/// Whether the next segment goes on where this one ends.
+fn connection(current: &Loaded, tail: &Tail, next: Option<&Loaded>) -> Result<Next> {
+    let Some(next) = next else { return Ok(Next::Nothing) };
+    let Some(start) = next.start() else { return Ok(Next::Disconnected) };
+    if start.first_seq != next.first_seq {
+        let message = format!(
+            "the segment was written under another name: its first seq is {}",
+            start.first_seq
+        );
+        return Err(Error::corrupt(message).with_path(&next.path));
+    }
+    // A session that began with this segment may have skipped ahead.
+    let follows = match next.header.epoch > tail.end.epoch {
+        true => start.first_seq >= tail.end.next_seq,
+        false => start.first_seq == tail.end.next_seq,
+    };
+    let connected = follows
+        && start.previous_salt == current.header.salt
+        && start.previous_chain == tail.end.chain;
+    Ok(if connected { Next::Connected } else { Next::Disconnected })
+}
+
+/// Whether the newest mark says that the store was closed right here.
+fn is_closed(tail: &Tail, newest: Option<&Mark>) -> bool {
+    tail.ending == Ending::Blank
+        && newest.is_some_and(|mark| {
+            mark.state == MarkState::Closed
+                && mark.epoch == tail.end.epoch
+                && mark.position == tail.end.position
+                && mark.next_seq == tail.end.next_seq
+                && mark.chain == tail.end.chain
+        })
+}
