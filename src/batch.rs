@@ -122,31 +122,35 @@ impl CommitBatch {
         &self.text[from..to]
     }
 
-    /// The changes, each key once.
-    pub(crate) fn operations(&self) -> Vec<(&str, i32, Operation<'_>)> {
-        let mut operations: Vec<_> = self
-            .changes
-            .iter()
-            .map(|change| {
-                let operation = match change.commit {
-                    None => Operation::Delete,
-                    Some(commit) => Operation::Commit(Commit {
-                        offset: commit.offset,
-                        leader_epoch: commit.leader_epoch,
-                        metadata: self.text(commit.metadata),
-                        timestamp_ms: commit.timestamp_ms,
-                    }),
-                };
-                (self.text(change.topic), change.partition, operation)
-            })
-            .collect();
+    /// The numbers of the changes that count, each key once, those of a topic together.
+    pub(crate) fn order(&self) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.changes.len() as u32).collect();
         if !self.ascending {
+            let key = |number: &u32| {
+                let change = &self.changes[*number as usize];
+                (self.text(change.topic), change.partition)
+            };
             // The sort is stable, so the last change of a key comes first once it is reversed.
-            operations.reverse();
-            operations.sort_by_key(|(topic, partition, _)| (*topic, *partition));
-            operations.dedup_by_key(|(topic, partition, _)| (*topic, *partition));
+            order.reverse();
+            order.sort_by(|a, b| key(a).cmp(&key(b)));
+            order.dedup_by(|a, b| key(a) == key(b));
         }
-        operations
+        order
+    }
+
+    /// The topic, partition and operation of a change.
+    pub(crate) fn change(&self, number: u32) -> (&str, i32, Operation<'_>) {
+        let change = &self.changes[number as usize];
+        let operation = match change.commit {
+            None => Operation::Delete,
+            Some(commit) => Operation::Commit(Commit {
+                offset: commit.offset,
+                leader_epoch: commit.leader_epoch,
+                metadata: self.text(commit.metadata),
+                timestamp_ms: commit.timestamp_ms,
+            }),
+        };
+        (self.text(change.topic), change.partition, operation)
     }
 }
 
@@ -160,11 +164,11 @@ mod tests {
         batch.commit("b", 1, NextOffset(1)).commit("a", 0, NextOffset(2)).delete("b", 1);
         batch.commit("a", 0, Commit::new(NextOffset(3)).metadata("m"));
         assert_eq!(batch.len(), 4);
-        let operations = batch.operations();
-        assert_eq!(operations.len(), 2);
-        assert!(matches!(operations[0], ("a", 0, Operation::Commit(commit))
+        let order = batch.order();
+        assert_eq!(order.len(), 2);
+        assert!(matches!(batch.change(order[0]), ("a", 0, Operation::Commit(commit))
             if commit.offset == NextOffset(3) && commit.metadata == "m"));
-        assert!(matches!(operations[1], ("b", 1, Operation::Delete)));
+        assert!(matches!(batch.change(order[1]), ("b", 1, Operation::Delete)));
         batch.clear();
         assert!(batch.is_empty());
     }

@@ -82,6 +82,23 @@ fn buffered_commits_become_durable_on_demand() {
 }
 
 #[test]
+fn the_background_flusher_makes_buffered_commits_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Options::new()
+        .durability(Durability::Buffered)
+        .flush_interval(Duration::from_millis(1))
+        .open(dir.path())
+        .unwrap();
+    let key = Key::new("g", "t", 0);
+    store.commit(key, NextOffset(1)).unwrap();
+    let started = std::time::Instant::now();
+    while !store.fetch(key).unwrap().is_durable() {
+        assert!(started.elapsed() < Duration::from_secs(60), "nobody flushes");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_batch_sets_and_deletes_keys_of_one_group() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);

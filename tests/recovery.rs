@@ -3,8 +3,10 @@
 
 mod support;
 
+use std::time::Duration;
+
 use pagemark::testkit::SimDisk;
-use pagemark::{Error, ErrorKind, OffsetStore, Options};
+use pagemark::{Error, ErrorKind, Key, NextOffset, OffsetStore, Options};
 use support::{Lots, Player, State, Step, history, observe, options, record_bounds, states};
 
 const FIRST: &str = "00000000000000000001.log";
@@ -139,6 +141,29 @@ fn a_flipped_bit_in_a_synced_log_is_refused_but_for_the_last_flush() {
             }
         }
     }
+}
+
+#[test]
+fn an_idle_store_vouches_for_its_last_commit_too() {
+    use pagemark::dump::dump;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FIRST);
+    let store = Options::new().flush_interval(Duration::from_millis(1)).open(dir.path()).unwrap();
+    let seq = store.commit(Key::new("g", "t", 0), NextOffset(1)).unwrap().seq().get();
+    let started = std::time::Instant::now();
+    while dump(&path, |_| {}).unwrap().marks[0].durable_seq < seq {
+        assert!(started.elapsed() < Duration::from_secs(60), "nobody writes a mark");
+        std::thread::yield_now();
+    }
+    // The store is not closed; what stands in the file is what a crash would leave.
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = record_bounds(&bytes)[2];
+    bytes[last + 12] ^= 1;
+    let disk = SimDisk::new();
+    disk.put(FIRST, bytes);
+    let error = open(&disk, &options(1)).unwrap_err();
+    assert!(error.is_corruption(), "{error}");
+    assert_eq!(error.position(), Some(last as u64));
 }
 
 /// A store of some segments that died now and then, and was closed in order in the end.
@@ -336,8 +361,8 @@ fn seqs_rise_over_crashes_and_are_never_handed_out_twice() {
     for round in 0..60 {
         let store = open(&disk, &options).unwrap();
         for i in 0..lots.below(8) {
-            let key = pagemark::Key::new("g", "t", i as i32);
-            let receipt = store.commit(key, pagemark::NextOffset(round)).unwrap();
+            let key = Key::new("g", "t", i as i32);
+            let receipt = store.commit(key, NextOffset(round)).unwrap();
             assert!(receipt.seq().get() > handed_out, "round {round}");
             handed_out = receipt.seq().get();
             if lots.below(5) == 0 {

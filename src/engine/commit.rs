@@ -74,12 +74,11 @@ impl Engine {
 
     fn checked<'a>(&self, commit: &Commit<'a>) -> Result<NewValue<'a>> {
         commit.check(self.options.max_metadata_bytes)?;
-        Ok(NewValue {
-            offset: commit.offset.0,
-            leader_epoch: commit.leader_epoch,
-            timestamp_ms: commit.timestamp_ms.unwrap_or_else(|| self.options.environment.now_ms()),
-            metadata: commit.metadata,
-        })
+        let now_ms = match commit.timestamp_ms {
+            Some(timestamp_ms) => timestamp_ms,
+            None => self.options.environment.now_ms(),
+        };
+        Ok(value(commit, now_ms))
     }
 
     /// Commits a batch. An empty one changes nothing.
@@ -89,36 +88,41 @@ impl Engine {
         durability: Durability,
     ) -> Result<Receipt> {
         check_name("group", batch.group())?;
-        let operations = batch.operations();
-        let mut values = Vec::with_capacity(operations.len());
-        for (topic, partition, operation) in &operations {
+        let order = batch.order();
+        let now_ms = self.options.environment.now_ms();
+        for number in &order {
+            let (topic, partition, operation) = batch.change(*number);
             check_name("topic", topic)?;
-            check_partition(*partition)?;
-            values.push(match operation {
-                Operation::Commit(commit) => Some(self.checked(commit)?),
-                Operation::Delete => None,
-            });
+            check_partition(partition)?;
+            if let Operation::Commit(commit) = operation {
+                commit.check(self.options.max_metadata_bytes)?;
+            }
         }
-        let mut topics: Vec<Arc<Topic>> = Vec::with_capacity(operations.len());
+        let mut topics: Vec<Arc<Topic>> = Vec::new();
         loop {
             topics.clear();
-            for (topic, _, _) in &operations {
-                let again = topics.last().filter(|last| last.name() == *topic).cloned();
-                topics.push(again.unwrap_or_else(|| self.index.resolve(batch.group(), topic)));
-            }
-            let changes: Vec<Change<'_>> = topics
-                .iter()
-                .zip(operations.iter().zip(&values))
-                .map(|(topic, ((_, partition, _), value))| match *value {
-                    Some(value) => Change::Set { topic, partition: *partition, value },
-                    None => Change::Delete { topic, partition: *partition },
-                })
-                .collect();
-            for change in &changes {
-                if let Change::Set { topic, partition, .. } = change {
-                    topic.prefetch(*partition);
+            for number in &order {
+                let (topic, _, _) = batch.change(*number);
+                if topics.last().is_none_or(|last| last.name() != topic) {
+                    topics.push(self.index.resolve(batch.group(), topic));
                 }
             }
+            let mut last = 0;
+            let changes: Vec<Change<'_>> = order
+                .iter()
+                .map(|number| {
+                    let (name, partition, operation) = batch.change(*number);
+                    last += usize::from(topics[last].name() != name);
+                    let topic = &topics[last];
+                    topic.prefetch(partition);
+                    match operation {
+                        Operation::Commit(commit) => {
+                            Change::Set { topic, partition, value: value(&commit, now_ms) }
+                        }
+                        Operation::Delete => Change::Delete { topic, partition },
+                    }
+                })
+                .collect();
             let mut log = self.log()?;
             if topics.iter().any(|topic| topic.is_detached()) {
                 continue;
@@ -128,9 +132,7 @@ impl Engine {
                 false => log.append(&self.index, &changes, self.durable()),
             };
             // Topics that were resolved for nothing, by a delete or a failure.
-            for topic in &topics {
-                log.discard(&self.index, topic);
-            }
+            topics.iter().for_each(|topic| log.discard(&self.index, topic));
             drop(log);
             return self.acknowledge(appended?, durability);
         }
@@ -155,5 +157,15 @@ impl Engine {
         self.spare.close();
         drop(held);
         closed
+    }
+}
+
+/// The value of a commit that was checked.
+fn value<'a>(commit: &Commit<'a>, now_ms: i64) -> NewValue<'a> {
+    NewValue {
+        offset: commit.offset.0,
+        leader_epoch: commit.leader_epoch,
+        timestamp_ms: commit.timestamp_ms.unwrap_or(now_ms),
+        metadata: commit.metadata,
     }
 }

@@ -195,7 +195,7 @@ fn judge(current: &Loaded, tail: &Tail, next: Next, stated: Stated) -> Result<()
     };
     let message = format!(
         "{what}, although it had been durable: the log is whole up to seq {}, and was durable \
-         up to seq {} at least; {} whole records follow; nothing was changed",
+         up to seq {} at least; whole records behind: {}; nothing was changed",
         tail.end.last_seq, stated.seq, tail.remains.records
     );
     Err(Error::corrupt(message).with_path(&current.path).at(u64::from(position)))

@@ -49,16 +49,20 @@ impl Loaded {
         let failed = |error| Error::io("read a segment", &path, error);
         let file = dir.open(name, Access::Read).map_err(failed)?;
         let size = file.size();
-        if !(MIN_FILE_SIZE..=MAX_SEGMENT_SIZE).contains(&size) {
-            let message = format!("the segment has {size} bytes, which is not the size of one");
-            return Err(Error::corrupt(message).with_path(&path));
+        if size < HEADER_LEN as u64 {
+            return Err(header_error(HeaderError::Foreign).with_path(&path).at(0));
         }
         let mut page = [0; HEADER_LEN];
         file.read_at(0, &mut page).map_err(failed)?;
         let header = FileHeader::decode(&page)
             .map_err(|error| header_error(error).with_path(&path).at(0))?;
-        if header.kind != FileKind::Segment || header.size != size {
-            let message = "the header is that of another file, or the file was cut or extended";
+        let is_sane = (MIN_FILE_SIZE..=MAX_SEGMENT_SIZE).contains(&size);
+        if header.kind != FileKind::Segment || header.size != size || !is_sane {
+            let message = format!(
+                "the header tells of a segment of {} bytes and the file has {size}: it was cut, \
+                 extended, or is another file",
+                header.size
+            );
             return Err(Error::corrupt(message).with_path(&path).at(0));
         }
         bytes.clear();

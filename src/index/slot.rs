@@ -320,3 +320,71 @@ fn read_cell(arena: &Arena, word2: u64, bytes: &mut Vec<u8>) -> Option<(i64, Opt
 fn cell_of(word2: u64) -> (Unit, u32) {
     (word2 as u32, (word2 >> 32) as u32 & 63)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(seq: u64, metadata: &str) -> Value<'_> {
+        Value {
+            offset: seq as i64,
+            leader_epoch: None,
+            timestamp_ms: TIMESTAMP_BASE,
+            metadata,
+            seq,
+        }
+    }
+
+    #[test]
+    fn a_writer_that_stopped_half_way_stops_nobody() {
+        let mut allocator = Allocator::new();
+        let arena = allocator.arena().clone();
+        let slot = arena.slot(allocator.take(0));
+        assert_eq!(slot.try_offset(), Some(None));
+        for seq in 1..9 {
+            let before = (seq > 1).then_some(seq as i64 - 1);
+            slot.store(&mut allocator, seq, |_| {
+                assert_eq!(slot.try_offset(), Some(before));
+                (seq, 0)
+            });
+            assert_eq!(slot.try_offset(), Some(Some(seq as i64)));
+        }
+    }
+
+    #[test]
+    fn a_reader_that_was_overtaken_notices() {
+        let mut allocator = Allocator::new();
+        let arena = allocator.arena().clone();
+        let slot = arena.slot(allocator.take(0));
+        slot.set(&mut allocator, &value(1, ""));
+        let first = slot.newest();
+        let confirm = |copy: &Option<Copy<'_>>| copy.as_ref().is_some_and(Copy::confirm);
+        slot.set(&mut allocator, &value(2, "text"));
+        // The value is old by now but still whole.
+        assert!(confirm(&first));
+        let second = slot.newest();
+        slot.store(&mut allocator, 3, |_| {
+            assert!(!confirm(&first));
+            assert!(confirm(&second));
+            (3, 0)
+        });
+        // Its cell may be someone else's at once.
+        assert!(!confirm(&second));
+        assert_eq!(slot.try_offset(), Some(Some(3)));
+    }
+
+    #[test]
+    fn what_is_replaced_by_the_same_seq_or_an_older_one_stays() {
+        let mut allocator = Allocator::new();
+        let arena = allocator.arena().clone();
+        let slot = arena.slot(allocator.take(0));
+        assert_eq!(slot.delete(&mut allocator, 9), Change::OverNothing);
+        assert_eq!(slot.set(&mut allocator, &value(5, "")), Change::OverNothing);
+        assert_eq!(slot.set(&mut allocator, &value(5, "")), Change::Stale);
+        assert_eq!(slot.delete(&mut allocator, 4), Change::Stale);
+        assert_eq!(slot.delete(&mut allocator, 6), Change::OverLive);
+        assert_eq!(slot.delete(&mut allocator, 7), Change::OverNothing);
+        assert_eq!(slot.set(&mut allocator, &value(7, "")), Change::Stale);
+        assert_eq!(slot.set(&mut allocator, &value(8, "")), Change::OverNothing);
+    }
+}

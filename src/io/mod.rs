@@ -6,6 +6,11 @@
 //! returns is part of each contract, since a store that gets this wrong loses data only on the day
 //! of the power cut.
 
+#![cfg_attr(
+    not(feature = "testkit"),
+    allow(unreachable_pub, reason = "the traits are public as a part of `testkit` only")
+)]
+
 use std::fmt;
 use std::io;
 use std::path::Path;

@@ -1,0 +1,9 @@
+//! One file for each command.
+
+pub(crate) mod commit;
+pub(crate) mod delete;
+pub(crate) mod dump;
+pub(crate) mod export;
+pub(crate) mod fetch;
+pub(crate) mod groups;
+pub(crate) mod import;

@@ -1,0 +1,260 @@
+//! Tables: padded columns for people, JSON and CSV for programs.
+
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::codec::csv::write_field;
+use crate::time;
+
+/// How a table is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Padded columns for people.
+    #[default]
+    Table,
+    /// JSON.
+    Json,
+    /// CSV with a header line.
+    Csv,
+}
+
+/// One value of a table.
+#[derive(Clone, Debug)]
+pub(crate) enum Cell {
+    /// A name or a text.
+    Text(String),
+    /// A number.
+    Number(i64),
+    /// A moment, in milliseconds since the Unix epoch.
+    Time(i64),
+    /// There is no value.
+    Missing,
+}
+
+impl Cell {
+    /// A number that may be missing.
+    pub(crate) fn optional(number: Option<impl Into<i64>>) -> Cell {
+        number.map_or(Cell::Missing, |number| Cell::Number(number.into()))
+    }
+
+    /// A count. None of this program's counts comes near the limit of the type.
+    pub(crate) fn count(count: impl TryInto<i64>) -> Cell {
+        Cell::Number(count.try_into().unwrap_or(i64::MAX))
+    }
+
+    fn for_people(&self) -> String {
+        match self {
+            Cell::Text(text) if text.is_empty() => "-".into(),
+            Cell::Text(text) => visible(text),
+            Cell::Number(number) => number.to_string(),
+            Cell::Time(timestamp_ms) => time::utc(*timestamp_ms),
+            Cell::Missing => "-".into(),
+        }
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Cell {
+        Cell::Text(text.to_owned())
+    }
+}
+
+impl Serialize for Cell {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Cell::Text(text) => serializer.serialize_str(text),
+            Cell::Number(number) | Cell::Time(number) => serializer.serialize_i64(*number),
+            Cell::Missing => serializer.serialize_none(),
+        }
+    }
+}
+
+/// A column: its title for people, and its name for programs.
+pub(crate) type Column = (&'static str, &'static str);
+
+/// Rows under columns.
+#[derive(Debug)]
+pub(crate) struct Table {
+    columns: &'static [Column],
+    rows: Vec<Vec<Cell>>,
+    /// Headings that stand above this many columns each.
+    headings: Vec<(&'static str, usize)>,
+}
+
+impl Table {
+    /// An empty table.
+    pub(crate) fn new(columns: &'static [Column]) -> Table {
+        Table { columns, rows: Vec::new(), headings: Vec::new() }
+    }
+
+    /// Sets headings for groups of columns, which only people get to see.
+    pub(crate) fn headings(mut self, headings: Vec<(&'static str, usize)>) -> Table {
+        self.headings = headings;
+        self
+    }
+
+    /// Adds a row, which has one cell for each column.
+    pub(crate) fn push(&mut self, row: Vec<Cell>) {
+        debug_assert_eq!(row.len(), self.columns.len());
+        self.rows.push(row);
+    }
+
+    /// The number of rows.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Prints the table; in JSON it is an array with an object for each row.
+    pub(crate) fn write(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
+        match format {
+            Format::Table => self.write_padded(out),
+            Format::Csv => self.write_csv(out),
+            Format::Json => {
+                write!(out, "[")?;
+                for (number, row) in self.rows.iter().enumerate() {
+                    writeln!(out, "{}", if number == 0 { "" } else { "," })?;
+                    write!(out, "  {}", self.json(row)?)?;
+                }
+                writeln!(out, "{}]", if self.rows.is_empty() { "" } else { "\n" })
+            }
+        }
+    }
+
+    /// Prints a table that has one row by its nature; in JSON it is that row's object.
+    pub(crate) fn write_one(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
+        match (format, self.rows.as_slice()) {
+            (Format::Json, [row]) => writeln!(out, "{}", self.json(row)?),
+            _ => self.write(format, out),
+        }
+    }
+
+    fn json(&self, row: &[Cell]) -> io::Result<String> {
+        Ok(serde_json::to_string(&JsonRow { columns: self.columns, row })?)
+    }
+
+    fn write_csv(&self, out: &mut dyn Write) -> io::Result<()> {
+        let names: Vec<&str> = self.columns.iter().map(|(_, name)| *name).collect();
+        writeln!(out, "{}", names.join(","))?;
+        for row in &self.rows {
+            for (number, cell) in row.iter().enumerate() {
+                if number > 0 {
+                    out.write_all(b",")?;
+                }
+                match cell {
+                    Cell::Text(text) => write_field(text, out)?,
+                    Cell::Number(number) | Cell::Time(number) => write!(out, "{number}")?,
+                    Cell::Missing => {}
+                }
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
+    fn write_padded(&self, out: &mut dyn Write) -> io::Result<()> {
+        let titles = self.columns.iter().map(|(title, _)| (*title).to_owned()).collect();
+        let mut lines: Vec<Vec<String>> = vec![titles];
+        lines.extend(self.rows.iter().map(|row| row.iter().map(Cell::for_people).collect()));
+        let mut widths = vec![0; self.columns.len()];
+        for line in &lines {
+            for (width, cell) in widths.iter_mut().zip(line) {
+                *width = cell.chars().count().max(*width);
+            }
+        }
+        self.write_headings(&widths, out)?;
+        for line in &lines {
+            let mut padded = String::new();
+            for (cell, width) in line.iter().zip(&widths) {
+                padded.push_str(&format!("{cell:<width$}  "));
+            }
+            writeln!(out, "{}", padded.trim_end())?;
+        }
+        Ok(())
+    }
+
+    fn write_headings(&self, widths: &[usize], out: &mut dyn Write) -> io::Result<()> {
+        if self.headings.is_empty() {
+            return Ok(());
+        }
+        let (mut line, mut widths) = (String::new(), widths.iter());
+        for (heading, columns) in &self.headings {
+            // Each column is followed by two blanks; those behind the last one stay blank.
+            let width: usize = widths.by_ref().take(*columns).map(|width| width + 2).sum();
+            let width = width.saturating_sub(2);
+            match heading.is_empty() {
+                true => line.push_str(&format!("{:width$}  ", "")),
+                false => line.push_str(&format!("{:-<width$}  ", format!("-- {heading} "))),
+            }
+        }
+        writeln!(out, "{}", line.trim_end())
+    }
+}
+
+/// One row as a JSON object, its members in the order of the columns.
+struct JsonRow<'a> {
+    columns: &'a [Column],
+    row: &'a [Cell],
+}
+
+impl Serialize for JsonRow<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.row.len()))?;
+        for ((_, name), cell) in self.columns.iter().zip(self.row) {
+            map.serialize_entry(name, cell)?;
+        }
+        map.end()
+    }
+}
+
+/// A text on one line and without the power to move the cursor: names and metadata come from
+/// anywhere.
+pub(crate) fn visible(text: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    text.chars().map(escape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(table: &Table, format: Format) -> String {
+        let mut out = Vec::new();
+        table.write(format, &mut out).expect("a vector takes everything");
+        String::from_utf8(out).expect("tables are text")
+    }
+
+    #[test]
+    fn three_formats() {
+        let mut table = Table::new(&[("GROUP", "group"), ("OFFSET", "offset"), ("AT", "at_ms")]);
+        table.push(vec!["a,\n\"b\"".into(), Cell::Number(7), Cell::Time(0)]);
+        table.push(vec!["".into(), Cell::Missing, Cell::Missing]);
+        assert_eq!(
+            printed(&table, Format::Table),
+            "GROUP    OFFSET  AT\na,\\n\"b\"  7       1970-01-01T00:00:00.000Z\n-        -       -\n"
+        );
+        assert_eq!(printed(&table, Format::Csv), "group,offset,at_ms\n\"a,\n\"\"b\"\"\",7,0\n,,\n");
+        assert_eq!(
+            printed(&table, Format::Json),
+            "[\n  {\"group\":\"a,\\n\\\"b\\\"\",\"offset\":7,\"at_ms\":0},\n  \
+             {\"group\":\"\",\"offset\":null,\"at_ms\":null}\n]\n"
+        );
+    }
+
+    #[test]
+    fn headings_span_their_columns() {
+        let mut table = Table::new(&[("P", "p"), ("A", "a"), ("BEHIND", "b"), ("A", "c")]);
+        table = table.headings(vec![("", 1), ("left", 2), ("right", 1)]);
+        table.push(vec![Cell::Number(0), Cell::Number(10), Cell::Number(2), Cell::Number(123_456)]);
+        assert_eq!(
+            printed(&table, Format::Table),
+            "   -- left --  -- right\nP  A   BEHIND  A\n0  10  2       123456\n"
+        );
+    }
+
+    #[test]
+    fn an_empty_table_is_an_empty_array() {
+        assert_eq!(printed(&Table::new(&[("A", "a")]), Format::Json), "[]\n");
+    }
+}

@@ -1,0 +1,299 @@
+//! A simulated disk, the seam between the engine and a disk, and two looks at the format from inside.
+//!
+//! For tests of what a crash leaves behind, and for fuzzing. Behind the feature `testkit`; its names
+//! may change in any version.
+
+use crate::format::RECORDS_START;
+use crate::format::bytes::{put, u64_at};
+use crate::format::entry::{Entries, Entry};
+use crate::format::header::{FileHeader, HEADER_LEN};
+use crate::format::mark::{MARK_LEN, MARK_POSITIONS, Mark};
+use crate::format::names::{self, FileName};
+use crate::format::record::{
+    Name, Open, RECORD_HEADER_LEN, RecordBuffer, RecordHeader, Seal, Seed, Start, WORD, chain, kind,
+};
+use crate::format::scan::{Body, Ending, Scanner, Step, end_of_data, search};
+
+pub use crate::io::sim::{Op, SimDisk};
+pub use crate::io::{Access, Dir, DirLock, SegmentFile};
+
+/// Decodes `input` as one of the things of which the format consists; its first byte says as which.
+///
+/// # Panics
+///
+/// If something decodes and does not encode to the same bytes again.
+pub fn fuzz_record(input: &[u8]) {
+    let Some((which, rest)) = input.split_first() else { return };
+    match which % 8 {
+        0 => header(rest),
+        1 => mark(rest),
+        2 => control_records(rest),
+        3 | 4 => entries(rest),
+        5 | 6 => frame(rest),
+        _ => raw(rest),
+    }
+}
+
+/// The first `N` bytes, and zeros where there are none.
+fn take<const N: usize>(bytes: &mut &[u8]) -> [u8; N] {
+    let mut taken = [0; N];
+    let (front, rest) = bytes.split_at(N.min(bytes.len()));
+    taken[..front.len()].copy_from_slice(front);
+    *bytes = rest;
+    taken
+}
+
+fn header(mut rest: &[u8]) {
+    let mut bytes: [u8; HEADER_LEN] = take(&mut rest);
+    let check = |bytes: &[u8; HEADER_LEN]| {
+        if let Ok(header) = FileHeader::decode(bytes) {
+            assert_eq!(header.encode(), *bytes, "a header reads back");
+        }
+    };
+    check(&bytes);
+    // Nobody guesses a checksum, so it is put right for what stands in front of it.
+    put(&mut bytes, 0, b"PAGEMARK");
+    let checksum = crc32fast::hash(&bytes[..HEADER_LEN - 4]);
+    put(&mut bytes, HEADER_LEN - 4, &checksum.to_le_bytes());
+    check(&bytes);
+}
+
+fn mark(mut rest: &[u8]) {
+    let salt = u64::from_le_bytes(take(&mut rest));
+    let mut bytes: [u8; MARK_LEN] = take(&mut rest);
+    for place in MARK_POSITIONS {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&salt.to_le_bytes());
+        hasher.update(&place.to_le_bytes());
+        hasher.update(&bytes[4..]);
+        put(&mut bytes, 0, &hasher.finalize().to_le_bytes());
+        if let Some(mark) = Mark::decode(&bytes, salt, place) {
+            assert_eq!((mark.place(), mark.encode(salt)), (place, bytes), "a mark reads back");
+        }
+    }
+}
+
+fn control_records(body: &[u8]) {
+    let expect = |encode: &dyn Fn(&mut Vec<u8>)| {
+        let mut again = Vec::new();
+        encode(&mut again);
+        again.resize(body.len(), 0);
+        assert_eq!(again, body, "the body of a record reads back");
+    };
+    if let Some(start) = Start::decode(body) {
+        expect(&|body| start.encode(body));
+    }
+    if let Some(open) = Open::decode(body) {
+        expect(&|body| open.encode(body));
+    }
+    if let Some(seal) = Seal::decode(body) {
+        expect(&|body| seal.encode(body));
+    }
+    if let Some(name) = Name::decode(body) {
+        expect(&|body| name.encode(body));
+    }
+    if let Ok(name) = std::str::from_utf8(body)
+        && let Some(FileName::Segment(first_seq)) = names::parse(name)
+    {
+        assert_eq!(names::segment(first_seq), name, "a name reads back");
+    }
+}
+
+fn entries(mut rest: &[u8]) {
+    let base_ms = i64::from_le_bytes(take(&mut rest));
+    let read: Vec<_> = Entries::new(rest, base_ms).collect();
+    assert!(read.iter().rev().skip(1).all(Result::is_ok), "nothing is read behind an error");
+    let read: Result<Vec<Entry<'_>>, _> = read.into_iter().collect();
+    let Ok(read) = read else { return };
+    let mut again = Vec::new();
+    for entry in &read {
+        entry.encode(&mut again, base_ms);
+    }
+    let same: Result<Vec<Entry<'_>>, _> = Entries::new(&again, base_ms).collect();
+    assert_eq!(same.as_ref(), Ok(&read), "entries read back");
+    // Only a timestamp that was written in full without need has a shorter form.
+    assert!(again == rest || again.len() < rest.len(), "entries encode to the same bytes");
+}
+
+fn frame(mut rest: &[u8]) {
+    let [kind, ..]: [u8; 1] = take(&mut rest);
+    let salt = u64::from_le_bytes(take(&mut rest));
+    let epoch = u32::from_le_bytes(take(&mut rest));
+    let position = u32::from_le_bytes(take(&mut rest));
+    let seq = u64::from_le_bytes(take(&mut rest));
+    let lag = u64::from(u32::from_le_bytes(take(&mut rest)) >> 8);
+    let durable = seq.saturating_sub(lag);
+    let seed = Seed::new(salt, epoch);
+    let mut buffer = RecordBuffer::default();
+    buffer.start().extend_from_slice(rest);
+    let (record, checksum) = buffer.finish(kind, seed, position, seq, durable);
+    let header = RecordHeader::read(record);
+    assert_eq!(header.is_some(), kind & 0x3f != 0, "zeros are no record");
+    let Some(header) = header else { return };
+    assert_eq!((header.kind, header.len, header.checksum()), (kind, record.len(), checksum));
+    assert!(header.verify(record, seed, position, seq));
+    assert!(!header.verify(record, seed, position ^ 4, seq), "another position");
+    assert!(!header.verify(record, seed, position, seq ^ 1 << 16), "another seq");
+    let lag = seq - durable;
+    let stated = (1..1 << 16).contains(&lag).then_some(durable);
+    assert_eq!(header.durable(seq), stated, "a lag of {lag}");
+    for len in 0..record.len() {
+        assert!(RecordHeader::read(&record[..len]).is_none(), "a record that is cut");
+    }
+}
+
+fn raw(mut rest: &[u8]) {
+    let seq = u64::from_le_bytes(take(&mut rest));
+    if let Some(header) = RecordHeader::read(rest) {
+        assert!((RECORD_HEADER_LEN..=rest.len()).contains(&header.len));
+        header.verify(rest, Seed::new(0, 0), 0, seq);
+        assert!(header.durable(seq).is_none_or(|durable| durable < seq));
+    }
+}
+
+const SALT: u64 = 0x5a17;
+/// Longer inputs only repeat what shorter ones say.
+const LONGEST_INPUT: usize = 4096;
+
+/// Reads `input` as the records of a segment: as they stand there, or, if its first byte is odd, as
+/// a description of records, whose checksums are put right.
+///
+/// # Panics
+///
+/// If records are not read that were written, if a prefix of the bytes does not give a prefix of the
+/// records, or if a flipped bit is not noticed.
+pub fn fuzz_scan(input: &[u8]) {
+    let Some((mode, mut rest)) = input.split_first() else { return };
+    let damage = u16::from_le_bytes(take(&mut rest));
+    let rest = &rest[..rest.len().min(LONGEST_INPUT)];
+    let mut bytes = vec![0; RECORDS_START as usize];
+    let written = if mode % 2 == 1 {
+        write_records(&mut bytes, rest)
+    } else {
+        bytes.extend_from_slice(rest);
+        0
+    };
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    let (whole, _) = scan(&bytes);
+    assert!(whole.len() >= written, "{} of {written} records are read", whole.len());
+    let end = end_of_data(&bytes, RECORDS_START as usize);
+    let span = end - RECORDS_START as usize;
+    for part in 0..=16 {
+        let cut = RECORDS_START as usize + span * part / 16;
+        let mut bytes = bytes.clone();
+        bytes[cut..].fill(0);
+        let (read, _) = scan(&bytes);
+        assert!(whole.starts_with(&read), "a prefix of the bytes gives a prefix of the records");
+        let kept = whole.iter().take_while(|record| record.end <= cut).count();
+        assert!(read.len() >= kept, "what is whole is read");
+    }
+    if span > 0 {
+        let bit = usize::from(damage) % (span * 8);
+        let byte = RECORDS_START as usize + bit / 8;
+        bytes[byte] ^= 1 << (bit % 8);
+        let (read, _) = scan(&bytes);
+        let kept = whole.iter().take_while(|record| record.end <= byte).count();
+        assert!(read.len() >= kept && read[..kept] == whole[..kept], "what is in front is read");
+        // With another kind or length, other bytes are covered, and chance can make them fit.
+        let is_certain = whole
+            .get(kept)
+            .is_some_and(|record| !(record.position + 4..record.position + 8).contains(&byte));
+        assert!(!is_certain || read.len() == kept, "a flipped bit at {byte} goes unnoticed");
+    }
+}
+
+/// A record that was read, as far as two of them are compared.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    position: usize,
+    end: usize,
+    kind: u8,
+    seq: u64,
+    durable: Option<u64>,
+}
+
+/// Reads what can be read, and searches what lies behind.
+fn scan(bytes: &[u8]) -> (Vec<Seen>, Ending) {
+    let mut scanner = Scanner::new(bytes, SALT, 1);
+    let mut seen = Vec::new();
+    let ending = loop {
+        match scanner.step() {
+            Step::Record(record) => {
+                let position = record.position as usize;
+                let end = position + record.len as usize;
+                assert_eq!(end, scanner.position() as usize, "records follow each other");
+                if let Body::Batch(entries) = record.body {
+                    assert!(entries.count() <= record.len as usize / WORD);
+                }
+                let (kind, seq, durable) = (record.kind, record.seq, record.durable);
+                seen.push(Seen { position, end, kind, seq, durable });
+            }
+            Step::End(ending) => break ending,
+        }
+    };
+    assert!(matches!(scanner.step(), Step::End(again) if again == ending), "the end stays");
+    let remains = search(bytes, scanner.position(), scanner.seed(), scanner.next_seq());
+    let end = end_of_data(bytes, scanner.position() as usize);
+    assert_eq!(remains.end as usize, end, "the search knows where the data ends");
+    assert!(ending != Ending::Blank || remains.end == scanner.position());
+    (seen, ending)
+}
+
+/// Appends records as `input` describes them, and returns how many of them a reader must read.
+fn write_records(bytes: &mut Vec<u8>, mut input: &[u8]) -> usize {
+    let (mut epoch, mut sum, mut buffer) = (1, 0, RecordBuffer::default());
+    let mut seq = u64_at(&take::<8>(&mut input), 0);
+    let mut count = 0;
+    while count == 0 || !input.is_empty() {
+        let [which, lag, len] = take(&mut input);
+        let raw = &input[..usize::from(len).min(input.len())];
+        let body = buffer.start();
+        let kind = match which % 8 {
+            _ if count == 0 => {
+                let (previous_salt, previous_chain, base_ms) = (0, 0, i64::from(which));
+                Start { first_seq: seq, previous_salt, previous_chain, base_ms }.encode(body);
+                kind::START
+            }
+            0 => {
+                seq = seq.saturating_add(u64::from(len));
+                epoch += 1;
+                Open { epoch, next_seq: seq }.encode(body);
+                kind::OPEN
+            }
+            1 => {
+                Seal { next_seq: seq, chain: sum }.encode(body);
+                kind::SEAL
+            }
+            2 => {
+                Name { id: u32::from(lag), group: "g", topic: "t" }.encode(body);
+                kind::NAME
+            }
+            // A kind that nobody knows yet.
+            3 => {
+                body.extend_from_slice(raw);
+                kind::OPTIONAL | 0x20 | lag & kind::CONTROL
+            }
+            _ => {
+                body.extend_from_slice(raw);
+                kind::BATCH
+            }
+        };
+        if which % 8 > 2 {
+            input = &input[raw.len()..];
+        }
+        let position = bytes.len() as u32;
+        let durable = seq.saturating_sub(u64::from(lag));
+        let seed = Seed::new(SALT, epoch);
+        let (record, checksum) = buffer.finish(kind, seed, position, seq, durable);
+        bytes.extend_from_slice(record);
+        count += 1;
+        if kind == kind::SEAL {
+            break;
+        }
+        sum = chain(sum, checksum);
+        seq = if kind & kind::CONTROL == 0 { seq.saturating_add(1) } else { seq };
+    }
+    // What stands behind a seal does not count.
+    bytes.extend_from_slice(input);
+    count
+}
