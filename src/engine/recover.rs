@@ -65,7 +65,7 @@ impl Loaded {
             );
             return Err(Error::corrupt(message).with_path(&path).at(0));
         }
-        bytes.clear();
+        // What stands in the buffer is overwritten: it needs no zeros, only the right length.
         bytes.resize(size as usize, 0);
         file.read_at(0, &mut bytes).map_err(failed)?;
         let marks = read_marks(&bytes, header.salt);
@@ -279,8 +279,9 @@ impl Replay<'_> {
             self.report.changes += 1;
             match entry {
                 Entry::Set { name, partition, offset, leader_epoch, timestamp_ms, metadata } => {
-                    let topic = names.get(name as usize).ok_or_else(malformed)?;
-                    topic.prefetch(partition);
+                    if name as usize >= names.len() {
+                        return Err(malformed());
+                    }
                     let value = Value { offset, leader_epoch, timestamp_ms, metadata, seq };
                     ahead.sets.push((name, partition, value));
                     if ahead.sets.len() == Ahead::LEN {
@@ -304,6 +305,11 @@ impl Replay<'_> {
 
     /// Applies what was read ahead.
     fn catch_up(&mut self, ahead: &mut Ahead<'_>, names: &mut [Arc<Topic>]) {
+        for (name, partition, _) in &ahead.sets {
+            if let Some(topic) = names.get(*name as usize) {
+                topic.prefetch(*partition);
+            }
+        }
         for (name, partition, value) in ahead.sets.drain(..) {
             // The name was checked when the value was read ahead.
             let Some(topic) = names.get_mut(name as usize) else { continue };
@@ -325,7 +331,7 @@ struct Ahead<'a> {
 }
 
 impl Ahead<'_> {
-    const LEN: usize = 32;
+    const LEN: usize = 64;
 }
 
 fn malformed() -> Error {

@@ -111,12 +111,14 @@ impl<'a> Entries<'a> {
         Entries { rest: body, base_ms }
     }
 
+    #[inline]
     fn take(&mut self, len: usize) -> Result<&'a [u8], EntryError> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(EntryError::Malformed)?;
         self.rest = rest;
         Ok(taken)
     }
 
+    #[inline]
     fn read(&mut self) -> Result<Entry<'a>, EntryError> {
         let first = u32_at(self.take(4)?, 0);
         let (shape, name) = (first as u8, first >> 8);
@@ -132,6 +134,7 @@ impl<'a> Entries<'a> {
         }
     }
 
+    #[inline]
     fn read_set(&mut self, shape: u8, name: u32) -> Result<Entry<'a>, EntryError> {
         let fixed = self.take(12)?;
         let partition = partition(fixed)?;
@@ -175,6 +178,7 @@ fn partition(bytes: &[u8]) -> Result<i32, EntryError> {
 impl<'a> Iterator for Entries<'a> {
     type Item = Result<Entry<'a>, EntryError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;

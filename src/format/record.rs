@@ -131,6 +131,7 @@ pub(crate) struct RecordHeader {
 
 impl RecordHeader {
     /// Reads the header in front of `bytes`, if the record that it tells of could stand there.
+    #[inline]
     pub(crate) fn read(bytes: &[u8]) -> Option<RecordHeader> {
         if bytes.len() < RECORD_HEADER_LEN {
             return None;
@@ -154,6 +155,7 @@ impl RecordHeader {
     }
 
     /// Whether the record in front of `bytes` is what was written at this place.
+    #[inline]
     pub(crate) fn verify(&self, bytes: &[u8], seed: Seed, position: u32, seq: u64) -> bool {
         let mut prefix = [0; size_of::<u32>() + size_of::<u64>()];
         put(&mut prefix, 0, &position.to_le_bytes());

@@ -113,6 +113,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads on by one record.
+    #[inline]
     pub(crate) fn step(&mut self) -> Step<'a> {
         if let Some(ending) = self.ended {
             return Step::End(ending);
@@ -128,6 +129,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    #[inline]
     fn read(&mut self) -> Option<Record<'a>> {
         let bytes = self.bytes.get(self.position..)?;
         let header = RecordHeader::read(bytes)?;
@@ -179,6 +181,7 @@ impl<'a> Scanner<'a> {
         Some(record)
     }
 
+    #[inline]
     fn body(&self, kind: u8, raw: &'a [u8]) -> Body<'a> {
         let body = match kind {
             kind::START => Start::decode(raw).map(Body::Start),

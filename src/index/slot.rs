@@ -17,10 +17,10 @@
 //!
 //! To store a value, the writer takes the copy that is *not* the newest and, in this order,
 //!
-//! 1. stores `BUSY` to its seq (release), then issues a release fence,
+//! 1. stores `BUSY` to its seq (relaxed), then issues a release fence,
 //! 2. stores the words of the cell, if there is one, and words 1 and 2 (relaxed),
 //! 3. stores the new seq (release),
-//! 4. if the superseded copy owned a cell, stores `BUSY` to the seq of that copy (release) and gives
+//! 4. if the superseded copy owned a cell, stores `BUSY` to the seq of that copy (relaxed) and gives
 //!    the cell back.
 //!
 //! A reader loads both seqs (acquire), takes the copy with the larger one, reads its words and its
@@ -39,14 +39,13 @@
 //! release fence of its own before it wrote.
 //!
 //! *Never back:* let the reader know of the value `n` (it has read it, or was told by whoever stored
-//! it), and let `n` be in copy X. If the load of X's seq gives `n`, the reader takes `n` or more. If
-//! it gives a later seq, that is more than `n`. Otherwise it gives a `BUSY` that was stored after
-//! `n`, which implies that copy Y holds a value newer than `n` whose seq was stored before that
-//! `BUSY`. Both the store and the load of `BUSY` are release and acquire, so every later load of Y's
-//! seq finds that value or what followed it. If Y was loaded after X, the reader takes it (or finds
-//! Y busy too, and starts over). If Y was loaded before X and was older, the second load of Y's seq
-//! finds it changed, and the reader starts over. This is why step 1 stores `BUSY` with release: the
-//! fence that follows would not order it behind step 3 of the value before.
+//! it), and let `n` be in copy X. If the load of X's seq gives `n` or a later seq, the reader takes
+//! one that is not older than `n`. Otherwise it gives a `BUSY` that was stored after `n`. Then the
+//! writer had begun to store a newer value in copy Y before: it stored `BUSY` to Y's seq, issued a
+//! release fence, and stored the `BUSY` in X later. If the reader takes Y with a seq older than `n`
+//! all the same, its acquire fence follows the load of the `BUSY` in X, so the fences synchronise,
+//! and the second load of Y's seq yields the `BUSY` that was stored there, or something later: it
+//! changed, and the reader starts over.
 //!
 //! *Never waiting:* a writer that stopped at any point leaves a copy that is not busy, so both are
 //! seen busy, and a seq is seen changed, only if the writer completed a store in between.
@@ -221,7 +220,7 @@ impl<'a> Slot<'a> {
         let was_live = self.is_live();
         let old2 = newest[2].load(Ordering::Relaxed);
 
-        target[0].store(BUSY, Ordering::Release);
+        target[0].store(BUSY, Ordering::Relaxed);
         fence(Ordering::Release);
         let (word1, word2) = words(allocator);
         target[1].store(word1, Ordering::Relaxed);
@@ -229,7 +228,7 @@ impl<'a> Slot<'a> {
         target[0].store(seq, Ordering::Release);
 
         if was_live && old2 & EXTENDED != 0 {
-            newest[0].store(BUSY, Ordering::Release);
+            newest[0].store(BUSY, Ordering::Relaxed);
             let (unit, class) = cell_of(old2);
             allocator.give_back(unit, class);
         }
