@@ -27,24 +27,21 @@ pub(super) struct Loaded {
     /// The newest first.
     pub(super) marks: Vec<Mark>,
     bytes: Vec<u8>,
+    /// The records below this position were verified.
+    verified: u32,
 }
 
 impl Loaded {
-    /// Reads the segment with this name, into `bytes` to save the allocation.
+    /// Reads the segment with this name.
     ///
     /// Its header was durable before it got its name, so a header that is not right is damage
     /// whatever else is known.
-    pub(super) fn read(dir: &dyn Dir, first_seq: u64, bytes: Vec<u8>) -> Result<Loaded> {
-        Loaded::read_named(dir, &names::segment(first_seq), first_seq, bytes)
+    pub(super) fn read(dir: &dyn Dir, first_seq: u64) -> Result<Loaded> {
+        Loaded::read_named(dir, &names::segment(first_seq), first_seq)
     }
 
     /// [`Loaded::read`] for a file that may have been renamed.
-    pub(super) fn read_named(
-        dir: &dyn Dir,
-        name: &str,
-        first_seq: u64,
-        mut bytes: Vec<u8>,
-    ) -> Result<Loaded> {
+    pub(super) fn read_named(dir: &dyn Dir, name: &str, first_seq: u64) -> Result<Loaded> {
         let path = dir.path().join(name);
         let failed = |error| Error::io("read a segment", &path, error);
         let file = dir.open(name, Access::Read).map_err(failed)?;
@@ -65,16 +62,22 @@ impl Loaded {
             );
             return Err(Error::corrupt(message).with_path(&path).at(0));
         }
-        // What stands in the buffer is overwritten: it needs no zeros, only the right length.
-        bytes.resize(size as usize, 0);
+        let mut bytes = vec![0; size as usize];
         file.read_at(0, &mut bytes).map_err(failed)?;
         let marks = read_marks(&bytes, header.salt);
-        Ok(Loaded { first_seq, path, file, header, marks, bytes })
+        Ok(Loaded { first_seq, path, file, header, marks, bytes, verified: 0 })
     }
 
     /// Reads the records from the start.
     pub(super) fn scanner(&self) -> Scanner<'_> {
-        Scanner::new(&self.bytes, self.header.salt, self.header.epoch)
+        Scanner::new(&self.bytes, self.header.salt, self.header.epoch).trusting(self.verified)
+    }
+
+    /// Verifies the records ahead of the replay, which then trusts them.
+    pub(super) fn verify(&mut self) {
+        let mut scanner = self.scanner();
+        while let Step::Record(_) = scanner.step() {}
+        self.verified = scanner.position();
     }
 
     /// The first record, if it is readable.
@@ -117,11 +120,6 @@ impl Loaded {
     /// The counter of the newest mark.
     pub(super) fn newest_mark(&self) -> u64 {
         self.marks.first().map_or(0, |mark| mark.counter)
-    }
-
-    /// Gives the buffer back.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
     }
 }
 
