@@ -150,6 +150,16 @@ impl Error {
     /// An error of the operating system. A lack of room becomes [`ErrorKind::Full`].
     pub(crate) fn io(doing: &str, path: &Path, source: io::Error) -> Error {
         let kind = if is_full(&source) { ErrorKind::Full } else { ErrorKind::Io };
+        Error::system(kind, doing, path, source)
+    }
+
+    /// A failed flush. Even for want of room it is one, since what it should have written may be
+    /// gone.
+    pub(crate) fn flush(doing: &str, path: &Path, source: io::Error) -> Error {
+        Error::system(ErrorKind::Io, doing, path, source)
+    }
+
+    fn system(kind: ErrorKind, doing: &str, path: &Path, source: io::Error) -> Error {
         let mut error = Error::new(kind, format!("could not {doing}")).with_path(path);
         error.0.source = Some(Arc::new(source));
         error

@@ -12,6 +12,8 @@ mod options;
 mod report;
 mod segment;
 mod store;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use batch::CommitBatch;
 pub use error::{Error, ErrorKind, Result};
@@ -26,10 +28,17 @@ pub use options::{
 pub use report::{Cut, RecoveryReport, Stats};
 pub use store::{OffsetStore, Slot};
 
-/// A simulated disk, and the seam between the engine and a disk, for tests of what a crash leaves
-/// behind. Behind the feature `testkit`; its names may change in any version.
-#[cfg(feature = "testkit")]
-pub mod testkit {
-    pub use crate::io::sim::{Op, SimDisk};
-    pub use crate::io::{Access, Dir, DirLock, SegmentFile};
+/// The examples of the documents, so that they are compiled and run.
+#[cfg(doctest)]
+mod docs {
+    #[doc = include_str!("../docs/architecture.md")]
+    struct Architecture;
+    #[doc = include_str!("../docs/benchmarks.md")]
+    struct Benchmarks;
+    #[doc = include_str!("../docs/durability.md")]
+    struct Durability;
+    #[doc = include_str!("../docs/format.md")]
+    struct Format;
+    #[doc = include_str!("../docs/testing.md")]
+    struct Testing;
 }

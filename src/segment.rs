@@ -102,17 +102,21 @@ impl Segment {
             durable: end.last_seq,
             next_seq: end.next_seq,
             chain: end.chain,
-            counter: self.marks.fetch_add(1, Ordering::Relaxed) + 1,
+            counter: self.marks.load(Ordering::Relaxed) + 1,
         };
         let bytes = mark.encode(self.header.salt);
         self.file
             .write_at(u64::from(mark.place()), &bytes)
-            .map_err(|error| Error::io("write a mark", &self.path(), error))
+            .map_err(|error| Error::io("write a mark", &self.path(), error))?;
+        // After a failure the next mark goes to the same place, which may be torn, and not to the
+        // one that is whole.
+        self.marks.store(mark.counter, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Makes everything written so far durable.
     pub(crate) fn sync(&self) -> Result<()> {
-        self.file.sync().map_err(|error| Error::io("flush a segment", &self.path(), error))
+        self.file.sync().map_err(|error| Error::flush("flush a segment", &self.path(), error))
     }
 }
 

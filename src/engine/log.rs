@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::RECORDS_START;
 use crate::format::entry::Entry;
 use crate::format::record::{MAX_RECORD_LEN, Name, RecordBuffer, Seal, Start};
@@ -126,6 +126,11 @@ impl Log {
             active: Arc::clone(self.appender.segment()),
             end: self.appender.end(),
         }
+    }
+
+    /// Gives a sealed segment to the next flush again.
+    pub(crate) fn put_back(&mut self, sealed: Sealed) {
+        self.unflushed.push(sealed);
     }
 
     /// Appends the changes as one record, applies them to the index, and returns their seq.
@@ -276,12 +281,9 @@ impl Log {
         (self.appender.segment().header().size * 2).min(self.surroundings.segment_size)
     }
 
-    /// A full disk is an error of this one change; every other failed write ends the store.
+    /// Remembers a failed write, if it is one to be remembered.
     fn failed(&self, error: Error) -> Error {
-        match error.kind() {
-            ErrorKind::Full => error,
-            _ => self.surroundings.latch.trip(error),
-        }
+        self.surroundings.latch.failed_write(error)
     }
 }
 

@@ -163,7 +163,7 @@ impl Opening<'_> {
     }
 
     fn sync_dir(&self) -> Result<()> {
-        self.dir.sync().map_err(|error| Error::io("flush the directory", self.dir.path(), error))
+        self.dir.sync().map_err(|error| Error::flush("flush the directory", self.dir.path(), error))
     }
 
     /// Leaves the store's id where it outlives the segments, so that a directory that lost all of
@@ -227,7 +227,7 @@ impl Opening<'_> {
     /// stand in the page cache only, and the power cut that follows must not take it back.
     fn make_durable(&self, found: &Found) -> Result<()> {
         for file in &found.unflushed {
-            file.sync().map_err(|error| Error::io("flush a segment", self.dir.path(), error))?;
+            file.sync().map_err(|error| Error::flush("flush a segment", self.dir.path(), error))?;
         }
         Ok(())
     }

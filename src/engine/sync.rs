@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::mark::MarkState;
 
 use super::Engine;
-use super::log::FlushTarget;
+use super::log::{FlushTarget, Sealed};
 
 /// Who flushes, and who waits for it.
 #[derive(Debug, Default)]
@@ -96,12 +96,24 @@ impl Engine {
         self.write_out(&target).map_err(|error| self.latch.trip(error))?;
         self.durable.store(target.last_seq, Ordering::Release);
         self.flushing.count.fetch_add(1, Ordering::Relaxed);
-        if target.sealed.is_empty() {
-            return Ok(());
-        }
-        let confirmed = confirm_seals(&target).map_err(|error| self.latch.trip(error));
+        let confirmed = self.confirm_seals(target.sealed);
         drop(role);
         confirmed
+    }
+
+    /// Marks sealed segments as such. From then on a missing successor is damage, which is why this
+    /// comes after the flush that covers the successor and its name.
+    fn confirm_seals(&self, sealed: Vec<Sealed>) -> Result<()> {
+        for sealed in sealed {
+            let written = sealed.segment.write_mark(MarkState::Sealed, &sealed.end);
+            match written.and_then(|()| sealed.segment.sync()) {
+                Ok(()) => {}
+                // The mark can wait until there is room.
+                Err(error) if error.kind() == ErrorKind::Full => self.log()?.put_back(sealed),
+                Err(error) => return Err(self.latch.trip(error)),
+            }
+        }
+        Ok(())
     }
 
     fn write_out(&self, target: &FlushTarget) -> Result<()> {
@@ -115,7 +127,7 @@ impl Engine {
     }
 
     fn sync_dir(&self) -> Result<()> {
-        self.dir.sync().map_err(|error| Error::io("flush the directory", self.dir.path(), error))
+        self.dir.sync().map_err(|error| Error::flush("flush the directory", self.dir.path(), error))
     }
 
     /// Makes everything durable and returns up to where.
@@ -162,14 +174,15 @@ impl Engine {
         drop(someone);
         let role = FlusherRole { flushing: &self.flushing };
         let target = self.log()?.flush_target();
+        self.write_out(&target).map_err(|error| self.latch.trip(error))?;
+        self.durable.store(target.last_seq, Ordering::Release);
         // The mark must not be on its way to the disk before what it states is true.
-        let written = self.write_out(&target).and_then(|()| {
-            self.durable.store(target.last_seq, Ordering::Release);
-            confirm_seals(&target)?;
-            target.active.write_mark(state, &target.end)?;
-            target.active.sync()
-        });
-        written.map_err(|error| self.latch.trip(error))?;
+        self.confirm_seals(target.sealed)?;
+        target
+            .active
+            .write_mark(state, &target.end)
+            .map_err(|error| self.latch.failed_write(error))?;
+        target.active.sync().map_err(|error| self.latch.trip(error))?;
         self.flushing.marked.store(target.last_seq, Ordering::Relaxed);
         drop(role);
         Ok(())
@@ -179,14 +192,4 @@ impl Engine {
     pub(super) fn set_marked(&self, seq: u64) {
         self.flushing.marked.store(seq, Ordering::Relaxed);
     }
-}
-
-/// Marks sealed segments as such. From then on a missing successor is damage, which is why this
-/// comes after the flush that covers the successor and its name.
-fn confirm_seals(target: &FlushTarget) -> Result<()> {
-    for sealed in &target.sealed {
-        sealed.segment.write_mark(MarkState::Sealed, &sealed.end)?;
-        sealed.segment.sync()?;
-    }
-    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Closes on the first failed write or flush and stays closed.
 ///
@@ -29,6 +29,15 @@ impl Latch {
         error
     }
 
+    /// Remembers a failed write, but not that of a full disk: that one had no effect, and the next
+    /// may find room.
+    pub(crate) fn failed_write(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Full => error,
+            _ => self.trip(error),
+        }
+    }
+
     /// The first failure.
     pub(crate) fn first(&self) -> Option<&Error> {
         self.first.get()
@@ -38,7 +47,6 @@ impl Latch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
 
     #[test]
     fn the_first_failure_is_the_one_that_is_named() {
