@@ -22,6 +22,9 @@ use crate::report::{RecoveryReport, Stats};
 ///
 /// Reads never wait for writers. Commits of one store are serialised for the time of a short memory
 /// copy; synced commits of many threads share their flushes.
+///
+/// A store belongs to the process that opened it. A process that it forks must not use the handles
+/// that it inherits; dropping them there does no harm.
 #[derive(Clone, Debug)]
 pub struct OffsetStore {
     inner: Arc<Inner>,

@@ -152,6 +152,10 @@ impl Engine {
     pub(crate) fn close(&self) -> Result<()> {
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(held) = lock.take() else { return Err(Error::closed()) };
+        if self.process != std::process::id() {
+            // A forked process has a copy of the handle, and no business with the store.
+            return Err(Error::closed());
+        }
         self.log()?.close();
         let closed = self.write_mark(MarkState::Closed);
         self.spare.close();

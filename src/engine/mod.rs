@@ -50,6 +50,8 @@ pub(crate) struct Engine {
     report: RecoveryReport,
     /// Taken out by `close`, so that the directory is free although handles remain.
     lock: Mutex<Option<Box<dyn DirLock>>>,
+    /// The process that opened the store.
+    process: u32,
 }
 
 impl Engine {

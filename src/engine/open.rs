@@ -64,6 +64,7 @@ pub(crate) fn open(dir: Arc<dyn Dir>, options: &Options) -> Result<Engine> {
         spare,
         report,
         lock: Mutex::new(Some(lock)),
+        process: std::process::id(),
     };
     engine.set_marked(last_seq);
     Ok(engine)

@@ -25,6 +25,8 @@ pub(crate) struct DiskLock {
     file: File,
     dir: Arc<File>,
     store: Mutex<Option<u128>>,
+    /// The process that took the lock, as opposed to one that it forked.
+    process: u32,
 }
 
 impl DiskLock {
@@ -50,7 +52,18 @@ impl DiskLock {
         let pid = format!("pid {:010}\n", std::process::id());
         let _ = file.write_all_at(pid.as_bytes(), STORE_LINE_BYTES as u64);
         let store = Mutex::new(parse_store_line(&line));
-        Ok(DiskLock { file, dir: Arc::clone(dir), store })
+        Ok(DiskLock { file, dir: Arc::clone(dir), store, process: std::process::id() })
+    }
+}
+
+impl Drop for DiskLock {
+    fn drop(&mut self) {
+        // Closing the file would do, were it not for other threads of the program that start
+        // processes: between fork and exec, those have the file open too. A forked process that ends
+        // in order must not give up what is not its own.
+        if self.process == std::process::id() {
+            let _ = self.file.unlock();
+        }
     }
 }
 
