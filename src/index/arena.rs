@@ -128,6 +128,8 @@ impl Allocator {
     }
 
     fn take_new(&mut self, class: u32) -> Unit {
+        // Classes come from `class_of` and from the constants of `Topic`, both below the limit; at 48
+        // bytes a unit, memory ends long before the numbers do.
         let units = run_words(class).expect("the class of a run has a limit") / UNIT_WORDS;
         loop {
             let left = CHUNK_UNITS - self.next % CHUNK_UNITS;
