@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::RECORDS_START;
 use crate::format::header::{FileHeader, FileKind};
 use crate::format::mark::{Mark, MarkState};
@@ -91,6 +91,12 @@ impl Segment {
             position += len;
         }
         Ok(())
+    }
+
+    /// Whether these bytes stand in the file.
+    fn holds(&self, position: u32, bytes: &[u8]) -> bool {
+        let mut found = vec![0; bytes.len()];
+        self.file.read_at(u64::from(position), &mut found).is_ok() && found == bytes
     }
 
     /// Writes the next mark. Durable with the next [`Segment::sync`].
@@ -295,10 +301,15 @@ impl Appender {
     fn finish(&mut self, kind: u8, record: &mut RecordBuffer, durable: u64) -> Result<()> {
         let End { position, next_seq, .. } = self.end;
         let (bytes, checksum) = record.finish(kind, self.seed, position, next_seq, durable);
-        self.segment
-            .file
-            .write_at(u64::from(position), bytes)
-            .map_err(|error| Error::io("append to a segment", &self.segment.path(), error))?;
+        if let Err(error) = self.segment.file.write_at(u64::from(position), bytes) {
+            let error = Error::io("append to a segment", &self.segment.path(), error);
+            // A disk may be found full in the middle of a record whose rest stands there already:
+            // zeros, or what an earlier attempt left. Then the record is there, and saying that it
+            // is not would be wrong after a crash.
+            if error.kind() != ErrorKind::Full || !self.segment.holds(position, bytes) {
+                return Err(error);
+            }
+        }
         self.end.position += bytes.len() as u32;
         self.end.chain = chain(self.end.chain, checksum);
         Ok(())

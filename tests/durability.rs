@@ -240,3 +240,22 @@ fn a_full_disk_refuses_commits_and_takes_them_again_when_there_is_room() {
         check(&survivor, acknowledged);
     }
 }
+
+#[test]
+fn a_commit_that_was_refused_for_want_of_room_does_not_come_true_later() {
+    let disk = SimDisk::new();
+    let options = options(8);
+    let store = options.open_in(disk.dir()).unwrap();
+    let key = Key::new("g", "t", 0);
+    store.commit(key, NextOffset(5)).unwrap();
+    disk.copy_on_write(true);
+    disk.capacity(Some(disk.used()));
+    // Half of the record is written, and the other half is the zeros that stand there anyway.
+    let result = store.commit(key, NextOffset(0));
+    let shown = store.fetch(key).unwrap().offset();
+    assert_eq!(shown, NextOffset(if result.is_ok() { 0 } else { 5 }));
+    let crashed = disk.process_crash();
+    crashed.capacity(None);
+    let store = options.open_in(crashed.dir()).unwrap();
+    assert_eq!(store.fetch(key).unwrap().offset(), shown);
+}

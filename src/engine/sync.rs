@@ -132,6 +132,7 @@ impl Engine {
 
     /// Makes everything durable and returns up to where.
     pub(crate) fn sync(&self) -> Result<u64> {
+        self.latch.check()?;
         let last_seq = self.log()?.last_seq();
         self.make_durable(last_seq, None)?;
         Ok(self.durable())
