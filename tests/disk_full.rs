@@ -179,8 +179,8 @@ impl Mounted {
         let mut file = File::create(self.ballast()).unwrap();
         let mut piece = vec![b'x'; 1 << 20];
         while !piece.is_empty() {
-            match file.write(&piece) {
-                Ok(_) => {}
+            match file.write_all(&piece) {
+                Ok(()) => {}
                 Err(_) => piece.truncate(piece.len() / 2),
             }
         }

@@ -24,7 +24,7 @@ pub(crate) fn dump(path: &Path, mut visit: impl FnMut(&Record<'_>)) -> Result<Su
         Some(names::FileName::Segment(first_seq)) => first_seq,
         _ => 0,
     };
-    let loaded = Loaded::read_named(&dir, name, first_seq)?;
+    let loaded = Loaded::read_named(&dir, name, first_seq, Vec::new())?;
     let mut names: Vec<(&str, &str)> = Vec::new();
     let mut scanner = loaded.scanner();
     let mut records = 0;

@@ -9,6 +9,7 @@ mod decide;
 mod delete;
 mod dump;
 mod fetch;
+mod latest;
 mod log;
 mod open;
 mod read_log;

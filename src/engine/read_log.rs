@@ -1,8 +1,6 @@
 //! Reading the whole log, and finding out where it ends. Nothing is written here.
 
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
-use std::thread::{self, Builder};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::RECORDS_START;
@@ -47,9 +45,6 @@ pub(super) struct Unconfirmed {
     pub(super) end: End,
 }
 
-/// From so many segments on it pays to read them on a thread of their own. The first ones are small.
-const AHEAD_FROM: usize = 4;
-
 /// Reads a log.
 #[derive(Debug)]
 pub(super) struct LogReader<'a> {
@@ -63,48 +58,14 @@ pub(super) struct LogReader<'a> {
 
 impl LogReader<'_> {
     /// Reads segments until the log ends.
-    ///
-    /// Where there are many, a second thread reads and verifies each while the one before is
-    /// replayed, which is about a third of the work.
     pub(super) fn read(&self, writer: &mut Writer, report: &mut RecoveryReport) -> Result<Found> {
-        if self.segments.len() < AHEAD_FROM {
-            return self.read_from(
-                &mut self.segments.iter().map(|s| self.load(*s)),
-                writer,
-                report,
-            );
-        }
-        thread::scope(|scope| {
-            let (sender, loaded) = sync_channel(0);
-            let load_all = move || {
-                for first_seq in self.segments {
-                    let mut segment = self.load(*first_seq);
-                    segment.iter_mut().for_each(Loaded::verify);
-                    if sender.send(segment).is_err() {
-                        // The log ended with an error.
-                        break;
-                    }
-                }
-            };
-            Builder::new().name("pagemark-recover".into()).spawn_scoped(scope, load_all).map_err(
-                |error| Error::io("start a thread to read the log", self.dir.path(), error),
-            )?;
-            self.read_from(&mut loaded.into_iter(), writer, report)
-        })
-    }
-
-    fn read_from(
-        &self,
-        loaded: &mut dyn Iterator<Item = Result<Loaded>>,
-        writer: &mut Writer,
-        report: &mut RecoveryReport,
-    ) -> Result<Found> {
-        let mut load_next = || loaded.next().unwrap_or_else(|| Err(self.nothing()));
         let mut replay =
             Replay { index: self.index, writer, report, last_seq: 0, stated: Stated::default() };
         let mut unflushed = Vec::new();
         let mut unconfirmed = Vec::new();
-        let mut current = load_next()?;
+        let mut current = self.load(self.segments[0], Vec::new())?;
+        // The memory of the segment before last: clearing new memory takes longer than reading.
+        let mut spent = Vec::new();
         let store_id = self.store_id.unwrap_or(current.header.store_id);
         check_store(&current, store_id)?;
         check_first(&current)?;
@@ -114,7 +75,8 @@ impl LogReader<'_> {
             let tail = replay.segment(&current)?;
             epoch = epoch.max(current.header.epoch).max(tail.end.epoch);
             let dropped = later.as_slice().to_vec();
-            let mut next = later.next().map(|_| load_next()).transpose()?;
+            let buffer = std::mem::take(&mut spent);
+            let mut next = later.next().map(|seq| self.load(*seq, buffer)).transpose()?;
             if let Some(next) = &next {
                 check_store(next, store_id)?;
             }
@@ -133,14 +95,15 @@ impl LogReader<'_> {
                 for topic in &tail.names {
                     replay.index.discard_if_empty(replay.writer, topic);
                 }
-                current = next;
+                spent = std::mem::replace(&mut current, next).into_bytes();
                 continue;
             }
             while let Some(behind) = next {
                 check_store(&behind, store_id)?;
                 epoch = epoch.max(behind.header.epoch);
                 replay.stated.merge(behind.stated_durable());
-                next = later.next().map(|_| load_next()).transpose()?;
+                let buffer = behind.into_bytes();
+                next = later.next().map(|seq| self.load(*seq, buffer)).transpose()?;
             }
             let stated = replay.stated;
             judge(&current, &tail, connection, stated)?;
@@ -161,13 +124,8 @@ impl LogReader<'_> {
         }
     }
 
-    /// What happens only if the thread that reads has panicked.
-    fn nothing(&self) -> Error {
-        Error::internal("the log could not be read").with_path(self.dir.path())
-    }
-
-    fn load(&self, first_seq: u64) -> Result<Loaded> {
-        match Loaded::read(self.dir, first_seq) {
+    fn load(&self, first_seq: u64, buffer: Vec<u8>) -> Result<Loaded> {
+        match Loaded::read(self.dir, first_seq, buffer) {
             // In a directory that is known to hold a store, a segment was there.
             Err(error) if error.kind() == ErrorKind::NotAStore && self.store_id.is_some() => {
                 let path = self.dir.path().join(names::segment(first_seq));

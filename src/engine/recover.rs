@@ -17,6 +17,8 @@ use crate::options::MAX_SEGMENT_SIZE;
 use crate::report::RecoveryReport;
 use crate::segment::{End, MIN_FILE_SIZE};
 
+use super::latest::{Latest, Place};
+
 /// A segment that was read into memory.
 #[derive(Debug)]
 pub(super) struct Loaded {
@@ -27,21 +29,24 @@ pub(super) struct Loaded {
     /// The newest first.
     pub(super) marks: Vec<Mark>,
     bytes: Vec<u8>,
-    /// The records below this position were verified.
-    verified: u32,
 }
 
 impl Loaded {
-    /// Reads the segment with this name.
+    /// Reads the segment with this name, into `buffer` to save the allocation.
     ///
     /// Its header was durable before it got its name, so a header that is not right is damage
     /// whatever else is known.
-    pub(super) fn read(dir: &dyn Dir, first_seq: u64) -> Result<Loaded> {
-        Loaded::read_named(dir, &names::segment(first_seq), first_seq)
+    pub(super) fn read(dir: &dyn Dir, first_seq: u64, buffer: Vec<u8>) -> Result<Loaded> {
+        Loaded::read_named(dir, &names::segment(first_seq), first_seq, buffer)
     }
 
     /// [`Loaded::read`] for a file that may have been renamed.
-    pub(super) fn read_named(dir: &dyn Dir, name: &str, first_seq: u64) -> Result<Loaded> {
+    pub(super) fn read_named(
+        dir: &dyn Dir,
+        name: &str,
+        first_seq: u64,
+        buffer: Vec<u8>,
+    ) -> Result<Loaded> {
         let path = dir.path().join(name);
         let failed = |error| Error::io("read a segment", &path, error);
         let file = dir.open(name, Access::Read).map_err(failed)?;
@@ -62,22 +67,22 @@ impl Loaded {
             );
             return Err(Error::corrupt(message).with_path(&path).at(0));
         }
-        let mut bytes = vec![0; size as usize];
+        // What stands in the buffer is overwritten: it needs the right length, and no zeros.
+        let mut bytes = buffer;
+        bytes.resize(size as usize, 0);
         file.read_at(0, &mut bytes).map_err(failed)?;
         let marks = read_marks(&bytes, header.salt);
-        Ok(Loaded { first_seq, path, file, header, marks, bytes, verified: 0 })
+        Ok(Loaded { first_seq, path, file, header, marks, bytes })
     }
 
     /// Reads the records from the start.
     pub(super) fn scanner(&self) -> Scanner<'_> {
-        Scanner::new(&self.bytes, self.header.salt, self.header.epoch).trusting(self.verified)
+        Scanner::new(&self.bytes, self.header.salt, self.header.epoch)
     }
 
-    /// Verifies the records ahead of the replay, which then trusts them.
-    pub(super) fn verify(&mut self) {
-        let mut scanner = self.scanner();
-        while let Step::Record(_) = scanner.step() {}
-        self.verified = scanner.position();
+    /// The entry that begins at `position`, and what follows it.
+    fn entries_at(&self, position: u32, base_ms: i64) -> Entries<'_> {
+        Entries::new(self.bytes.get(position as usize..).unwrap_or_default(), base_ms)
     }
 
     /// The first record, if it is readable.
@@ -110,6 +115,11 @@ impl Loaded {
     fn search(&self, scanner: &Scanner<'_>) -> Remains {
         let next_seq = scanner.next_seq().max(self.first_seq);
         search(&self.bytes, scanner.position(), scanner.seed(), next_seq)
+    }
+
+    /// Gives the buffer back.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// Whether a mark states that the seal and the successor were durable.
@@ -195,21 +205,22 @@ impl Replay<'_> {
     /// Replays one segment up to its end.
     pub(super) fn segment(&mut self, loaded: &Loaded) -> Result<Tail> {
         let mut names = Vec::new();
-        let mut ahead = Ahead::default();
+        let mut latest = Latest::default();
         let mut scanner = loaded.scanner();
         let ending = loop {
-            match scanner.step() {
+            // By reference: moving a record costs as much as checking it.
+            match &scanner.step() {
                 Step::Record(record) => {
                     self.stated.add(record.durable.unwrap_or(0));
                     self.report.records += 1;
-                    let position = record.position;
-                    self.record(record, &mut names, &mut ahead)
-                        .map_err(|error| error.with_path(&loaded.path).at(u64::from(position)))?;
+                    let position = u64::from(record.position);
+                    self.record(record, loaded, &mut names, &mut latest)
+                        .map_err(|error| error.with_path(&loaded.path).at(position))?;
                 }
-                Step::End(ending) => break ending,
+                Step::End(ending) => break *ending,
             }
         };
-        self.catch_up(&mut ahead, &mut names);
+        self.apply(&mut latest, 0, loaded, scanner.base_ms(), &mut names);
         let remains = match ending {
             Ending::Broken => loaded.search(&scanner),
             Ending::Sealed | Ending::Blank => Remains::default(),
@@ -228,21 +239,33 @@ impl Replay<'_> {
         Ok(Tail { ending, end, base_ms: scanner.base_ms(), names, remains })
     }
 
-    fn record<'b>(
+    fn record(
         &mut self,
-        record: Record<'b>,
+        record: &Record<'_>,
+        loaded: &Loaded,
         names: &mut Vec<Arc<Topic>>,
-        ahead: &mut Ahead<'b>,
+        latest: &mut Latest,
     ) -> Result<()> {
-        match record.body {
-            Body::Start(_) | Body::Open(_) | Body::Seal(_) => {}
+        match &record.body {
+            Body::Start(Start { base_ms, .. }) => {
+                self.apply(latest, record.seq, loaded, *base_ms, names);
+            }
+            Body::Open(_) => {
+                // The seqs of a new session may be far from those before.
+                let base_ms = loaded.start().map_or(0, |start| start.base_ms);
+                self.apply(latest, record.seq, loaded, base_ms, names);
+            }
+            Body::Seal(_) => {}
             Body::Name(name) => {
                 if name.id as usize != names.len() {
                     return Err(malformed());
                 }
                 names.push(self.index.resolve(name.group, name.topic));
             }
-            Body::Batch(entries) => self.batch(entries, record.seq, names, ahead)?,
+            Body::Batch(entries) => {
+                let end = record.position + record.len;
+                self.batch(entries.clone(), end, record.seq, names, latest)?;
+            }
             Body::Unknown if record.kind & kind::OPTIONAL != 0 => self.report.skipped += 1,
             Body::Unknown => {
                 return Err(Error::unsupported(format!(
@@ -259,14 +282,18 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn batch<'b>(
+    /// Notes what a batch sets, and deletes what it deletes. `end` is where it ends in the file.
+    fn batch(
         &mut self,
-        entries: Entries<'b>,
+        mut entries: Entries<'_>,
+        end: u32,
         seq: u64,
         names: &mut [Arc<Topic>],
-        ahead: &mut Ahead<'b>,
+        latest: &mut Latest,
     ) -> Result<()> {
-        for entry in entries {
+        loop {
+            let position = end - entries.rest_len();
+            let Some(entry) = entries.next() else { return Ok(()) };
             let entry = entry.map_err(|error| match error {
                 EntryError::UnknownShape(shape) => Error::unsupported(format!(
                     "the log has an entry of shape {shape:#04x}, which this version of Pagemark \
@@ -275,61 +302,57 @@ impl Replay<'_> {
                 EntryError::Malformed => malformed(),
             })?;
             self.report.changes += 1;
+            let (Entry::Set { name, .. }
+            | Entry::Delete { name, .. }
+            | Entry::DeleteTopic { name }) = entry;
+            let topic = names.get_mut(name as usize).ok_or_else(malformed)?;
             match entry {
-                Entry::Set { name, partition, offset, leader_epoch, timestamp_ms, metadata } => {
-                    if name as usize >= names.len() {
-                        return Err(malformed());
-                    }
-                    let value = Value { offset, leader_epoch, timestamp_ms, metadata, seq };
-                    ahead.sets.push((name, partition, value));
-                    if ahead.sets.len() == Ahead::LEN {
-                        self.catch_up(ahead, names);
+                Entry::Set { name, partition, .. } => {
+                    if !latest.note(name, partition, Place { position, seq }) {
+                        self.set(topic, entry, seq);
                     }
                 }
                 Entry::Delete { name, partition } => {
-                    self.catch_up(ahead, names);
-                    let topic = names.get(name as usize).ok_or_else(malformed)?;
+                    latest.forget(name, partition);
                     self.index.delete(self.writer, topic, partition, seq);
                 }
                 Entry::DeleteTopic { name } => {
-                    self.catch_up(ahead, names);
-                    let topic = names.get(name as usize).ok_or_else(malformed)?;
+                    latest.forget_topic(name);
                     self.index.delete_topic(self.writer, topic, seq);
                 }
             }
         }
-        Ok(())
     }
 
-    /// Applies what was read ahead.
-    fn catch_up(&mut self, ahead: &mut Ahead<'_>, names: &mut [Arc<Topic>]) {
-        for (name, partition, _) in &ahead.sets {
-            if let Some(topic) = names.get(*name as usize) {
-                topic.prefetch(*partition);
-            }
-        }
-        for (name, partition, value) in ahead.sets.drain(..) {
-            // The name was checked when the value was read ahead.
+    /// Applies the last commit of each key so far. Which seq is the newer decides, so it does no harm
+    /// that this is not the order of the log.
+    fn apply(
+        &mut self,
+        latest: &mut Latest,
+        base_seq: u64,
+        loaded: &Loaded,
+        base_ms: i64,
+        names: &mut [Arc<Topic>],
+    ) {
+        for (name, _, Place { position, seq }) in latest.drain(base_seq) {
+            // Both were read before, where the place was noted.
             let Some(topic) = names.get_mut(name as usize) else { continue };
-            while !self.index.set(self.writer, topic, partition, value) {
-                // A delete has emptied the topic since its name was read.
-                *topic = self.index.resolve(topic.group(), topic.name());
-            }
+            let Some(Ok(entry)) = loaded.entries_at(position, base_ms).next() else { continue };
+            self.set(topic, entry, seq);
         }
     }
-}
 
-/// Commits that were read and not applied yet.
-///
-/// A replay touches keys in no order that a cache could know of. Reading ahead lets the loads of
-/// some tens of slots overlap instead of waiting for each in turn.
-#[derive(Debug, Default)]
-struct Ahead<'a> {
-    sets: Vec<(u32, i32, Value<'a>)>,
-}
-
-impl Ahead<'_> {
-    const LEN: usize = 64;
+    fn set(&mut self, topic: &mut Arc<Topic>, entry: Entry<'_>, seq: u64) {
+        let Entry::Set { partition, offset, leader_epoch, timestamp_ms, metadata, .. } = entry
+        else {
+            return;
+        };
+        let value = Value { offset, leader_epoch, timestamp_ms, metadata, seq };
+        while !self.index.set(self.writer, topic, partition, value) {
+            // A delete has emptied the topic since its name was read.
+            *topic = self.index.resolve(topic.group(), topic.name());
+        }
+    }
 }
 
 fn malformed() -> Error {

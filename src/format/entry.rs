@@ -111,6 +111,11 @@ impl<'a> Entries<'a> {
         Entries { rest: body, base_ms }
     }
 
+    /// The bytes that are not read yet.
+    pub(crate) fn rest_len(&self) -> u32 {
+        self.rest.len() as u32
+    }
+
     #[inline]
     fn take(&mut self, len: usize) -> Result<&'a [u8], EntryError> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(EntryError::Malformed)?;

@@ -63,8 +63,6 @@ pub(crate) struct Scanner<'a> {
     next_seq: u64,
     chain: u64,
     base_ms: i64,
-    /// Records below this position were verified before.
-    verified: usize,
     ended: Option<Ending>,
 }
 
@@ -80,16 +78,8 @@ impl<'a> Scanner<'a> {
             next_seq: 0,
             chain: 0,
             base_ms: 0,
-            verified: 0,
             ended: None,
         }
-    }
-
-    /// Takes the records below `position`, where an earlier scan of the same bytes ended, for
-    /// verified.
-    pub(crate) fn trusting(mut self, position: u32) -> Scanner<'a> {
-        self.verified = position as usize;
-        self
     }
 
     /// Where the next record stands or would stand.
@@ -161,8 +151,7 @@ impl<'a> Scanner<'a> {
             _ => (self.epoch, self.next_seq),
         };
         let seed = if epoch == self.epoch { self.seed } else { Seed::new(self.salt, epoch) };
-        let is_verified = self.position < self.verified;
-        if !is_verified && !header.verify(bytes, seed, self.position(), seq) {
+        if !header.verify(bytes, seed, self.position(), seq) {
             return None;
         }
         let record = Record {
