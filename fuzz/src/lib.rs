@@ -1,0 +1,29 @@
+//! The bodies of the fuzz targets: functions of bytes that panic when the engine is wrong.
+//!
+//! `fuzz_targets/` hands them to libFuzzer, `src/bin/smoke.rs` runs them without it.
+
+mod input;
+mod model;
+mod recover;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+pub use model::model;
+pub use pagemark::testkit::{fuzz_record as record, fuzz_scan as scan};
+pub use recover::recover;
+
+/// A fuzz target.
+pub struct Target {
+    /// Its name, which is that of its corpus too.
+    pub name: &'static str,
+    /// What it does with an input.
+    pub body: fn(&[u8]),
+}
+
+/// All targets.
+pub const TARGETS: [Target; 4] = [
+    Target { name: "record", body: record },
+    Target { name: "scan", body: scan },
+    Target { name: "recover", body: recover },
+    Target { name: "model", body: model },
+];
