@@ -58,9 +58,27 @@ impl MappedFile {
                 bytes.len(),
             );
         }
+        self.prefetch(start + bytes.len() + AHEAD);
         Ok(())
     }
+
+    /// Asks for the memory at `position`, which is about to be written. It has left the caches since
+    /// the file was prepared, and without this the end of every commit would wait for it.
+    fn prefetch(&self, position: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if position < self.map.len() {
+            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            // SAFETY: the address lies in the mapping, as was just checked; a prefetch reads and
+            // writes nothing and cannot fault.
+            unsafe { _mm_prefetch::<_MM_HINT_ET0>(self.map.as_ptr().add(position).cast::<i8>()) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = position;
+    }
 }
+
+/// How far ahead of the writes memory is asked for: some records, within the page as a rule.
+const AHEAD: usize = 192;
 
 #[cfg(test)]
 mod tests {
