@@ -16,7 +16,7 @@ use crate::key::{Commit, NextOffset};
 /// batch.commit("orders", 0, NextOffset(42)).commit("orders", 1, NextOffset(7)).delete("audit", 0);
 /// store.commit_batch(&batch)?;
 /// assert_eq!(store.fetch(Key::new("billing", "orders", 1)).unwrap().offset(), NextOffset(7));
-/// # Ok::<(), pagemark::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct CommitBatch {

@@ -334,11 +334,29 @@ impl Replay<'_> {
         base_ms: i64,
         names: &mut [Arc<Topic>],
     ) {
-        for (name, _, Place { position, seq }) in latest.drain(base_seq) {
-            // Both were read before, where the place was noted.
-            let Some(topic) = names.get_mut(name as usize) else { continue };
-            let Some(Ok(entry)) = loaded.entries_at(position, base_ms).next() else { continue };
-            self.set(topic, entry, seq);
+        // The entries and the slots are far apart in memory. Loads that do not depend on each other
+        // overlap, so those of some tens are begun before the first is needed.
+        const AHEAD: usize = 64;
+        let mut places = latest.drain(base_seq);
+        let mut chunk = Vec::with_capacity(AHEAD);
+        loop {
+            chunk.clear();
+            chunk.extend(places.by_ref().take(AHEAD));
+            if chunk.is_empty() {
+                return;
+            }
+            for (name, partition, place) in &chunk {
+                std::hint::black_box(loaded.bytes.get(place.position as usize).copied());
+                names.get(*name as usize).inspect(|topic| topic.prefetch(*partition));
+            }
+            for (name, _, Place { position, seq }) in &chunk {
+                // Both were read before, where the place was noted.
+                let Some(topic) = names.get_mut(*name as usize) else { continue };
+                let Some(Ok(entry)) = loaded.entries_at(*position, base_ms).next() else {
+                    continue;
+                };
+                self.set(topic, entry, *seq);
+            }
         }
     }
 
