@@ -68,8 +68,9 @@ fn durable(args: &Args) -> Table {
 }
 
 fn list() {
-    let row = |kind: &Kind| vec![format!("{:<16}", kind.name), format!("{:<80}", kind.note)];
-    table::print_aligned(&ALL.iter().map(row).collect::<Vec<_>>());
+    for Kind { name, note, .. } in ALL {
+        println!("{name:<16} {note}");
+    }
 }
 
 fn tell(args: &Args, tables: &[Table]) {
