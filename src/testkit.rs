@@ -15,7 +15,7 @@ use crate::format::record::{
 use crate::format::scan::{Body, Ending, Scanner, Step, end_of_data, search};
 
 pub use crate::io::sim::{Op, SimDisk};
-pub use crate::io::{Access, Dir, DirLock, SegmentFile};
+pub use crate::io::{Access, Dir, DirLock, GrowingFile, SegmentFile};
 
 /// Decodes `input` as one of the things of which the format consists; its first byte says as which.
 ///

@@ -8,7 +8,7 @@ use crate::error::ErrorKind;
 
 /// Runs all of them, each in a directory of its own.
 pub(super) fn check_all(with_dir: impl FnMut(Test)) {
-    const TESTS: [Test; 12] = [
+    const TESTS: [Test; 13] = [
         a_created_file_is_zeros_of_its_size,
         a_replaced_file_lives_on_in_its_handles,
         what_is_written_is_read,
@@ -16,6 +16,7 @@ pub(super) fn check_all(with_dir: impl FnMut(Test)) {
         a_read_past_the_end_is_an_error,
         a_file_opened_for_reading_cannot_be_written,
         a_file_opened_for_writing_can_be_written,
+        a_growing_file_has_what_was_appended,
         a_rename_replaces_its_target,
         a_removed_file_lives_on_in_its_handles,
         all_names_are_listed,
@@ -141,6 +142,27 @@ fn a_file_opened_for_writing_can_be_written(dir: &dyn Dir) {
     let bytes = bytes_in(dir, "a");
     assert_eq!(bytes.len(), 5000);
     assert_eq!((&bytes[..5], &bytes[4096..4102]), (&b"first"[..], &b"second"[..]));
+}
+
+fn a_growing_file_has_what_was_appended(dir: &dyn Dir) {
+    let replaced = dir.create("a", 100).unwrap();
+    let mut file = dir.create_growing("a").unwrap();
+    assert!(bytes_in(dir, "a").is_empty());
+    let mut expected = Vec::new();
+    for (fill, len) in (1..).zip([3, 509, 1, 511, 0, 4096, 70_000]) {
+        file.append(&vec![fill; len]).unwrap();
+        expected.resize(expected.len() + len, fill);
+        assert_eq!(bytes_in(dir, "a"), expected);
+    }
+    expected[..5].copy_from_slice(b"first");
+    file.replace_head(b"first").unwrap();
+    file.sync().unwrap();
+    assert!(file.replace_head(&vec![0; expected.len() + 1]).is_err());
+    dir.rename("a", "b").unwrap();
+    file.append(b"last").unwrap();
+    expected.extend_from_slice(b"last");
+    assert_eq!(bytes_in(dir, "b"), expected);
+    assert_eq!(bytes_of(&*replaced), [0; 100]);
 }
 
 fn a_rename_replaces_its_target(dir: &dyn Dir) {

@@ -12,7 +12,7 @@ use rustix::io::retry_on_intr;
 
 use super::lock::{DiskLock, LOCK_NAME};
 use super::mapped::MappedFile;
-use super::{Access, Dir, DirLock, SegmentFile};
+use super::{Access, Dir, DirLock, GrowingFile, SegmentFile};
 use crate::error::{Error, Result};
 use crate::options::WritePath;
 
@@ -115,6 +115,15 @@ impl Dir for DiskDir {
         }
     }
 
+    fn create_growing(&self, name: &str) -> io::Result<Box<dyn GrowingFile>> {
+        match self.remove(name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        Ok(Box::new(GrowingDiskFile { file: open_file(&self.dir, name, flags)?, size: 0 }))
+    }
+
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn SegmentFile>> {
         let flags = match access {
             Access::Read => OFlags::RDONLY,
@@ -201,6 +210,32 @@ impl SegmentFile for DiskFile {
         // An error of an earlier write-back is told once to each open file, so all of them are asked
         // for on the one through which the bytes were written.
         self.file.sync_data()
+    }
+}
+
+/// A file that grows by what is appended.
+#[derive(Debug)]
+struct GrowingDiskFile {
+    file: File,
+    size: u64,
+}
+
+impl GrowingFile for GrowingDiskFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, self.size)?;
+        self.size += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn replace_head(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if !fits(self.size, 0, bytes.len()) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.file.write_all_at(bytes, 0)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_all()
     }
 }
 

@@ -46,6 +46,11 @@ pub trait Dir: Send + Sync + fmt::Debug {
     /// failed call leaves no file behind.
     fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn SegmentFile>>;
 
+    /// Creates an empty file to be written from its start to its end, replacing one of that name.
+    ///
+    /// Unlike [`Dir::create`] it promises nothing for a crash: neither name nor content is durable.
+    fn create_growing(&self, name: &str) -> io::Result<Box<dyn GrowingFile>>;
+
     /// Opens a file as it is. Only with [`Access::Write`] may it be written.
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn SegmentFile>>;
 
@@ -76,6 +81,19 @@ pub trait DirLock: Send + Sync + fmt::Debug {
 
     /// Records which store lives in this directory. Durable on return.
     fn record_store(&self, id: u128) -> io::Result<()>;
+}
+
+/// A file that is written from its start to its end by the one who created it.
+pub trait GrowingFile: Send + fmt::Debug {
+    /// Writes `bytes` behind what was written before. A full disk is an error. After an error the
+    /// file is of no use.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Writes `bytes` over the first bytes of the file, which has at least as many.
+    fn replace_head(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes content and size durable. After an error the file is of no use.
+    fn sync(&mut self) -> io::Result<()>;
 }
 
 /// A file whose size never changes.

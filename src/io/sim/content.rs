@@ -46,6 +46,23 @@ impl Content {
         self.dirty.len()
     }
 
+    /// Extends the file by zeros. The size is not simulated: it survives a power cut.
+    pub(super) fn grow(&mut self, by: usize) {
+        let live = Arc::make_mut(&mut self.live);
+        let end = live.len();
+        live.resize(end + by, 0);
+        // What is known of the last sector was known of a shorter one.
+        let old = end / SECTOR;
+        let grown = range(old, end + by).len();
+        let dirty = self.dirty.get_mut(&old).into_iter();
+        let versions = dirty.flat_map(|dirty| dirty.older.iter_mut().chain([&mut dirty.durable]));
+        for version in versions.chain(self.given_up.get_mut(&old)) {
+            let mut bytes = version.to_vec();
+            bytes.resize(grown, 0);
+            *version = bytes.into();
+        }
+    }
+
     /// Writes into the page cache, as it were. The caller has checked the bounds.
     pub(super) fn write(&mut self, position: usize, bytes: &[u8]) {
         if bytes.is_empty() {

@@ -11,7 +11,7 @@ use super::{SimDisk, State};
 use crate::error::{Error, Result};
 use crate::io::disk::fits;
 use crate::io::lock::{LOCK_NAME, parse_store_line, store_line};
-use crate::io::{Access, Dir, DirLock, SegmentFile};
+use crate::io::{Access, Dir, DirLock, GrowingFile, SegmentFile};
 
 impl Dir for SimDisk {
     fn path(&self) -> &Path {
@@ -59,6 +59,24 @@ impl Dir for SimDisk {
         let bytes = bytes.ok_or(io::ErrorKind::StorageFull)?;
         let file = state.add(name, vec![0; bytes]);
         self.handle(&mut state, file, Access::Write)
+    }
+
+    fn create_growing(&self, name: &str) -> io::Result<Box<dyn GrowingFile>> {
+        let mut state = self.state();
+        let failure = match state.plan.start(Op::Create) {
+            Verdict::Run => None,
+            Verdict::Fail(error) => Some(error),
+            Verdict::Stop(_) => return Err(stopped()),
+        };
+        if state.names.remove(name).is_ok() {
+            state.collect();
+        }
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        let file = state.add(name, Vec::new());
+        state.inode(file)?.handles += 1;
+        Ok(Box::new(GrowingSimFile { disk: self.clone(), file }))
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn SegmentFile>> {
@@ -110,6 +128,30 @@ impl SimDisk {
         let size = inode.content.live().len() as u64;
         Ok(Arc::new(SimFile { disk: self.clone(), file, size, access }))
     }
+
+    fn sync_file(&self, file: FileId) -> io::Result<()> {
+        let mut state = self.state();
+        let verdict = state.plan.start(Op::SyncFile);
+        let content = &mut state.inode(file)?.content;
+        match verdict {
+            Verdict::Run => content.sync(),
+            Verdict::Fail(error) => {
+                content.fail_sync();
+                return Err(error);
+            }
+            Verdict::Stop(_) => return Err(stopped()),
+        }
+        Ok(())
+    }
+
+    /// Drops a handle of the file.
+    fn release(&self, file: FileId) {
+        let mut state = self.state();
+        if let Ok(inode) = state.inode(file) {
+            inode.handles -= 1;
+        }
+        state.collect();
+    }
 }
 
 #[derive(Debug)]
@@ -139,13 +181,7 @@ impl SegmentFile for SimFile {
     fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.state();
         let full = state.copy_on_write && state.capacity.is_some_and(|c| state.used() >= c);
-        let (written, outcome) = match state.plan.start(Op::Write) {
-            Verdict::Run if full => (bytes.len() / 2, Err(io::ErrorKind::StorageFull.into())),
-            Verdict::Run => (bytes.len(), Ok(())),
-            // Nobody promises how far a failed write got.
-            Verdict::Fail(error) => (bytes.len() / 2, Err(error)),
-            Verdict::Stop(written) => (written.min(bytes.len()), Err(stopped())),
-        };
+        let (written, outcome) = state.plan.write(bytes.len(), !full);
         if self.access != Access::Write {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
@@ -157,28 +193,54 @@ impl SegmentFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut state = self.disk.state();
-        let verdict = state.plan.start(Op::SyncFile);
-        let content = &mut state.inode(self.file)?.content;
-        match verdict {
-            Verdict::Run => content.sync(),
-            Verdict::Fail(error) => {
-                content.fail_sync();
-                return Err(error);
-            }
-            Verdict::Stop(_) => return Err(stopped()),
-        }
-        Ok(())
+        self.disk.sync_file(self.file)
     }
 }
 
 impl Drop for SimFile {
     fn drop(&mut self) {
+        self.disk.release(self.file);
+    }
+}
+
+#[derive(Debug)]
+struct GrowingSimFile {
+    disk: SimDisk,
+    file: FileId,
+}
+
+impl GrowingFile for GrowingSimFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.state();
-        if let Ok(inode) = state.inode(self.file) {
-            inode.handles -= 1;
+        let used = state.used();
+        let room = state.capacity.is_none_or(|all| fits_in(all, used, bytes.len() as u64));
+        let (written, outcome) = state.plan.write(bytes.len(), room);
+        let content = &mut state.inode(self.file)?.content;
+        let end = content.live().len();
+        content.grow(written);
+        content.write(end, &bytes[..written]);
+        outcome
+    }
+
+    fn replace_head(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let (written, outcome) = state.plan.write(bytes.len(), true);
+        let content = &mut state.inode(self.file)?.content;
+        if !fits(content.live().len() as u64, 0, bytes.len()) {
+            return Err(io::ErrorKind::InvalidInput.into());
         }
-        state.collect();
+        content.write(0, &bytes[..written]);
+        outcome
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.disk.sync_file(self.file)
+    }
+}
+
+impl Drop for GrowingSimFile {
+    fn drop(&mut self) {
+        self.disk.release(self.file);
     }
 }
 

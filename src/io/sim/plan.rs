@@ -103,6 +103,17 @@ impl Plan {
             Verdict::Fail(io::Error::new(error, "the simulated disk was told to fail here"))
         })
     }
+
+    /// Counts a write of `len` bytes and says how many of them are written and what it returns.
+    pub(super) fn write(&mut self, len: usize, room: bool) -> (usize, io::Result<()>) {
+        match self.start(Op::Write) {
+            Verdict::Run if room => (len, Ok(())),
+            // Nobody promises how far a failed write got.
+            Verdict::Run => (len / 2, Err(io::ErrorKind::StorageFull.into())),
+            Verdict::Fail(error) => (len / 2, Err(error)),
+            Verdict::Stop(written) => (written.min(len), Err(stopped())),
+        }
+    }
 }
 
 /// The error of everything that is asked of a machine that has stopped.
