@@ -115,11 +115,22 @@ pub enum Body<'a> {
     },
     /// Changes that take effect all or none.
     Batch(Vec<Change<'a>>),
-    /// The last record of a segment.
+    /// The last record of a segment or snapshot.
     Seal {
         /// The seq that the next segment begins with, at the earliest.
         next_seq: u64,
     },
+    /// The first record of a snapshot.
+    Base {
+        /// The last data record that the snapshot covers.
+        last_seq: u64,
+        /// The seq that the log goes on with behind it, at the earliest.
+        next_seq: u64,
+        /// What short timestamps count from.
+        base_timestamp_ms: i64,
+    },
+    /// Values of one topic in a snapshot, each with the seq that it was committed with.
+    Values(Vec<(u64, Change<'a>)>),
     /// A kind that this version does not know.
     Unknown {
         /// The kind.

@@ -25,7 +25,7 @@ pub use options::{
     Environment, MAX_METADATA_BYTES, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, Options,
     SystemEnvironment, WritePath,
 };
-pub use report::{Cut, RecoveryReport, Stats};
+pub use report::{CompactionReport, CompactionStats, Cut, RecoveryReport, Stats};
 pub use store::{OffsetStore, Slot};
 
 /// The examples of the documents, so that they are compiled and run.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::key::Seq;
+
 /// What opening a store came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -10,6 +12,8 @@ pub struct RecoveryReport {
     pub created: bool,
     /// Whether the store had been closed in order. Otherwise its process died or power was lost.
     pub clean: bool,
+    /// Keys that were read from a snapshot.
+    pub snapshot_keys: u64,
     /// Segments that were read.
     pub segments: u64,
     /// Records that were read, those without values included.
@@ -57,6 +61,52 @@ pub struct Stats {
     pub durable_seq: u64,
     /// Flushes of the log since the store was opened.
     pub flushes: u64,
+    /// Segments of the log, the active one included.
+    pub segments: u64,
+    /// The size of their files in bytes. The next segment, prepared in advance, is not counted.
+    pub log_bytes: u64,
+    /// The size of the newest snapshot in bytes; zero if there is none.
+    pub snapshot_bytes: u64,
+    /// About how many bytes a snapshot of the live keys would have now. The log is compacted when
+    /// its sealed segments have half of that.
+    pub live_bytes: u64,
+    /// What compactions came to since the store was opened.
+    pub compaction: CompactionStats,
     /// The first failure, if the store takes no more commits.
     pub poisoned: Option<String>,
+}
+
+/// What a compaction came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompactionReport {
+    /// The snapshot stands for all commits and deletes up to this seq; 0 if there was nothing to
+    /// compact and no snapshot was written.
+    pub covered_seq: Seq,
+    /// The keys in the snapshot.
+    pub keys: u64,
+    /// The size of the snapshot in bytes.
+    pub snapshot_bytes: u64,
+    /// The segments that the snapshot replaced.
+    pub segments_retired: u64,
+    /// The size of their files in bytes.
+    pub bytes_retired: u64,
+    /// Milliseconds that it took, by the clock of the options.
+    pub elapsed_ms: u64,
+}
+
+/// The compactions of an open store, those in the background included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompactionStats {
+    /// Compactions that wrote a snapshot.
+    pub completed: u64,
+    /// Bytes of those snapshots.
+    pub bytes_written: u64,
+    /// Compactions that failed. Nothing is lost by that, but the log goes on growing.
+    pub failed: u64,
+    /// Why the last one failed; none once one has succeeded after it.
+    pub failure: Option<String>,
+    /// The last one that wrote a snapshot.
+    pub last: Option<CompactionReport>,
 }

@@ -74,6 +74,11 @@ impl Segment {
         }
     }
 
+    /// The seq in its name.
+    pub(crate) fn first_seq(&self) -> u64 {
+        self.first_seq.load(Ordering::Relaxed)
+    }
+
     /// The header of the file.
     pub(crate) fn header(&self) -> &FileHeader {
         &self.header

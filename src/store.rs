@@ -13,7 +13,7 @@ use crate::key::{
     Commit, CommittedOffset, Durability, Key, NextOffset, Receipt, Seq, TopicPartition,
 };
 use crate::options::Options;
-use crate::report::{RecoveryReport, Stats};
+use crate::report::{CompactionReport, RecoveryReport, Stats};
 
 /// An open store: the newest committed offset of every (group, topic, partition).
 ///
@@ -204,6 +204,21 @@ impl OffsetStore {
     /// that this store has not handed out; as [`sync`](OffsetStore::sync) otherwise.
     pub fn wait_durable(&self, seq: Seq, timeout: Option<Duration>) -> Result<()> {
         self.engine().wait_durable(seq.0, timeout)
+    }
+
+    /// Replaces the log up to now by a snapshot: one file with the newest value of every live key.
+    ///
+    /// The store does this by itself, in the background, when its log has grown to half the size of
+    /// what lives in it. Commits and reads go on meanwhile, and everything that was committed before
+    /// the call is durable when it returns. If there is nothing to compact, nothing is done.
+    ///
+    /// # Errors
+    ///
+    /// `Full` if there is no room for the snapshot, `Io`, `Corrupt` if what was written differs from
+    /// memory when it is read back. The log stays as it is then, and nothing is lost. `Closed` if the
+    /// store is closed meanwhile, `Poisoned` after an earlier failure.
+    pub fn compact(&self) -> Result<CompactionReport> {
+        self.engine().compact()
     }
 
     /// The numbers of this moment.

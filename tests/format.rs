@@ -103,8 +103,11 @@ mod reader {
         String::from_utf8(bytes.to_vec()).unwrap()
     }
 
+    type Key = (String, String, i32);
+
     pub(super) struct Reader {
-        pub(super) state: State,
+        /// The seq of the newest change of each key, and the value unless it is deleted.
+        newest: BTreeMap<Key, (u64, Option<(i64, String)>)>,
         /// Salt and chain of the segment before, and the seq that follows it.
         previous: (u64, u64, u64),
         epoch: u64,
@@ -112,23 +115,39 @@ mod reader {
 
     impl Reader {
         pub(super) fn new() -> Reader {
-            Reader { state: State::new(), previous: (0, 0, 1), epoch: 0 }
+            Reader { newest: BTreeMap::new(), previous: (0, 0, 1), epoch: 0 }
         }
 
-        pub(super) fn segment(&mut self, name: &str, file: &[u8]) {
+        pub(super) fn state(&self) -> State {
+            let live =
+                |(key, (_, value)): (&Key, &(u64, Option<_>))| Some((key.clone(), value.clone()?));
+            self.newest.iter().filter_map(live).collect()
+        }
+
+        fn change(&mut self, key: Key, seq: u64, value: Option<(i64, String)>) {
+            let newest = self.newest.entry(key).or_default();
+            if seq > newest.0 {
+                *newest = (seq, value);
+            }
+        }
+
+        pub(super) fn file(&mut self, name: &str, file: &[u8]) {
+            let is_snapshot = name.ends_with(".snapshot");
             assert_eq!(&file[..8], b"PAGEMARK");
-            assert_eq!((uint(file, 8, 2), uint(file, 10, 2)), (1, 1));
+            assert_eq!((uint(file, 8, 2), uint(file, 10, 2)), (1, 1 + u64::from(is_snapshot)));
             assert_eq!(uint(file, 60, 4), u64::from(crc32fast::hash(&file[..60])));
             assert_eq!(uint(file, 40, 8), file.len() as u64);
             let salt = uint(file, 32, 8);
             let mut epoch = uint(file, 12, 4);
             let (mut at, mut next_seq, mut chain, mut base) = (4096, 0, 0_u64, 0);
+            let mut covers = ((0, 0, 0), 0);
             let mut names: BTreeMap<u64, (String, String)> = BTreeMap::new();
             while uint(file, at + 4, 1) != 0 {
                 let (kind, len) = (file[at + 4], uint(file, at + 5, 3) as usize * 4);
                 let body = &file[at + 12..at + len];
                 match kind {
                     0x41 => next_seq = uint(body, 0, 8),
+                    0x45 => next_seq = uint(body, 8, 8),
                     0x43 => (epoch, next_seq) = (uint(body, 0, 4), uint(body, 4, 8)),
                     _ => {}
                 }
@@ -155,14 +174,45 @@ mod reader {
                         names.insert(uint(body, 0, 4), names_of);
                     }
                     0x43 => {}
+                    0x45 => {
+                        assert_eq!(name, format!("{:020}.snapshot", next_seq - 1));
+                        base = uint(body, 32, 8) as i64;
+                        let previous = (uint(body, 16, 8), uint(body, 24, 8), next_seq);
+                        covers = (previous, uint(body, 40, 4));
+                    }
+                    0x46 => {
+                        let (group, topic) = (uint(body, 0, 2) as usize, uint(body, 2, 2) as usize);
+                        let name =
+                            (text(&body[4..4 + group]), text(&body[4 + group..4 + group + topic]));
+                        let names = BTreeMap::from([(0, name)]);
+                        let mut rest = &body[(4 + group + topic).next_multiple_of(4)..];
+                        while !rest.is_empty() {
+                            let seq = uint(rest, 0, 8);
+                            let read = 8 + self.entry(&rest[8..], seq, &names, base);
+                            rest = &rest[read..];
+                        }
+                    }
                     0x44 => {
                         assert_eq!(uint(body, 8, 8), chain);
                         self.previous = (salt, chain, uint(body, 0, 8));
                         self.epoch = epoch;
+                        if is_snapshot {
+                            assert_eq!(at + len, file.len());
+                            let mark = &file[1024..1072];
+                            assert_eq!((uint(mark, 4, 4), uint(mark, 40, 8)), (2, 1));
+                            assert_eq!(uint(mark, 12, 4), file.len() as u64);
+                            let durable = uint(mark, 16, 8);
+                            assert!(self.newest.values().all(|newest| newest.0 <= durable));
+                            (self.previous, self.epoch) = covers;
+                        }
                         return;
                     }
                     0x01 => {
-                        self.batch(body, &names, base);
+                        let mut rest = body;
+                        while !rest.is_empty() {
+                            let read = self.entry(rest, next_seq, &names, base);
+                            rest = &rest[read..];
+                        }
                         next_seq += 1;
                     }
                     kind => panic!("kind {kind:#x}"),
@@ -174,60 +224,66 @@ mod reader {
             }
         }
 
-        fn batch(&mut self, body: &[u8], names: &BTreeMap<u64, (String, String)>, base: i64) {
-            let mut at = 0;
-            while at < body.len() {
-                let shape = body[at];
-                let (group, topic) = names[&uint(body, at + 1, 3)].clone();
-                at += 4;
-                if shape == 2 {
-                    self.state.retain(|key, _| key.0 != group || key.1 != topic);
-                    continue;
-                }
-                let partition = uint(body, at, 4) as i32;
-                at += 4;
-                let key = (group, topic, partition);
-                if shape == 1 {
-                    self.state.remove(&key);
-                    continue;
-                }
-                assert_eq!(shape & 0b1110_0011, 0);
-                let offset = uint(body, at, 8) as i64;
-                at += 8;
-                let timestamp = match shape & 16 {
-                    0 => base + i64::from(uint(body, at, 4) as i32),
-                    _ => uint(body, at, 8) as i64,
-                };
-                assert_eq!(timestamp, super::BASE_MS);
-                at += if shape & 16 == 0 { 4 } else { 8 };
-                at += if shape & 4 == 0 { 0 } else { 4 };
-                let mut metadata = String::new();
-                if shape & 8 != 0 {
-                    let len = uint(body, at, 2) as usize;
-                    metadata = text(&body[at + 2..at + 2 + len]);
-                    at += (2 + len).next_multiple_of(4);
-                }
-                self.state.insert(key, (offset, metadata));
+        /// Reads one entry and returns its length.
+        fn entry(
+            &mut self,
+            body: &[u8],
+            seq: u64,
+            names: &BTreeMap<u64, (String, String)>,
+            base: i64,
+        ) -> usize {
+            let shape = body[0];
+            let (group, topic) = names[&uint(body, 1, 3)].clone();
+            if shape == 2 {
+                let of_topic = |key: &&Key| key.0 == group && key.1 == topic;
+                let keys: Vec<Key> = self.newest.keys().filter(of_topic).cloned().collect();
+                keys.into_iter().for_each(|key| self.change(key, seq, None));
+                return 4;
             }
+            let key = (group, topic, uint(body, 4, 4) as i32);
+            if shape == 1 {
+                self.change(key, seq, None);
+                return 8;
+            }
+            assert_eq!(shape & 0b1110_0011, 0);
+            let offset = uint(body, 8, 8) as i64;
+            let (timestamp, mut at) = match shape & 16 {
+                0 => (base + i64::from(uint(body, 16, 4) as i32), 20),
+                _ => (uint(body, 16, 8) as i64, 24),
+            };
+            assert_eq!(timestamp, super::BASE_MS);
+            at += if shape & 4 == 0 { 0 } else { 4 };
+            let mut metadata = String::new();
+            if shape & 8 != 0 {
+                let len = uint(body, at, 2) as usize;
+                metadata = text(&body[at + 2..at + 2 + len]);
+                at += (2 + len).next_multiple_of(4);
+            }
+            self.change(key, seq, Some((offset, metadata)));
+            at
         }
     }
 }
 
 #[test]
 fn a_reader_written_from_the_page_reads_what_the_writer_writes() {
-    let mut segments = 0;
+    let (mut segments, mut snapshots) = (0, 0);
     for seed in 300..330 {
         let mut player = Player::new(SimDisk::new(), options(seed));
         player.play(&history(seed, 60)).unwrap();
         let expected = observe(player.store.as_ref().unwrap());
         let mut reader = reader::Reader::new();
-        for name in player.disk.files().iter().filter(|name| name.ends_with(".log")) {
-            reader.segment(name, &player.disk.contents(name).unwrap());
-            segments += 1;
+        let files = player.disk.files();
+        for end in [".snapshot", ".log"] {
+            for name in files.iter().filter(|name| name.ends_with(end)) {
+                reader.file(name, &player.disk.contents(name).unwrap());
+                *(if end == ".log" { &mut segments } else { &mut snapshots }) += 1;
+            }
         }
-        assert_eq!(reader.state, expected, "seed {seed}");
+        assert_eq!(reader.state(), expected, "seed {seed}");
     }
-    assert!(segments > 60, "rolling over is part of it: {segments} segments");
+    assert!(segments > 40, "rolling over is part of it: {segments} segments");
+    assert!(snapshots > 20, "and so is compaction: {snapshots} snapshots");
 }
 
 #[test]
@@ -280,13 +336,13 @@ fn unknown_kinds_are_skipped_or_refused_as_their_flags_say() {
         disk.put(FIRST, bytes);
         example_options().open_in(disk.dir())
     };
-    for optional in [0x82, 0xc5] {
+    for optional in [0x82, 0xc7] {
         let store = with_record(optional, &[7; 8]).unwrap();
         assert_eq!(store.recovery_report().skipped, 1);
         let found = store.fetch(Key::new("g", "t", 0)).unwrap();
         assert_eq!(found.offset(), NextOffset(1));
     }
-    for required in [0x02, 0x45] {
+    for required in [0x02, 0x47] {
         let error = with_record(required, &[7; 8]).unwrap_err();
         assert_eq!(error.kind(), pagemark::ErrorKind::UnsupportedVersion, "{error}");
         assert_eq!(error.position(), Some(end as u64));

@@ -21,7 +21,7 @@ fn is_batch(bytes: &[u8], at: usize) -> bool {
 /// A history without anything that makes a log durable.
 fn unsynced_history(seed: u64, len: usize) -> Vec<Step> {
     let mut steps = history(seed, 10 * len);
-    steps.retain(|step| !matches!(step, Step::Sync | Step::Reopen));
+    steps.retain(|step| !matches!(step, Step::Sync | Step::Compact | Step::Reopen));
     steps.retain(|step| match step {
         Step::Batch { changes, .. } => {
             changes.iter().all(|(_, _, value)| value.as_ref().is_none_or(|v| v.1.len() < 100))
@@ -179,8 +179,9 @@ fn closed_store(seed: u64, len: usize) -> (SimDisk, Options, State) {
     (player.disk.power_cut(0), player.options, state)
 }
 
+/// The segments, and the snapshot if there is one, in the order of the history.
 fn segments(disk: &SimDisk) -> Vec<String> {
-    disk.files().into_iter().filter(|name| name.ends_with(".log")).collect()
+    disk.files().into_iter().filter(|name| name != "LOCK").collect()
 }
 
 /// A changed store either shows all that it held or is refused as damaged.
@@ -249,7 +250,9 @@ fn no_zeroed_or_misplaced_sector_of_a_closed_store_is_a_silent_loss() {
             for at in (0..bytes.len()).step_by(SECTOR) {
                 for (i, source) in sources.iter().enumerate() {
                     let mut bytes = bytes.clone();
-                    bytes[at..at + SECTOR].copy_from_slice(source);
+                    // The last sector of a snapshot may be a short one.
+                    let len = source.len().min(bytes.len() - at);
+                    bytes[at..at + len].copy_from_slice(&source[..len]);
                     let context = format!("{name} sector at {at} from {i}");
                     let disk = with(&disk, name, bytes);
                     expect_all_or_damage(&disk, &options, &state, &context);
@@ -279,7 +282,9 @@ fn missing_exchanged_cut_and_foreign_files_are_refused_by_name() {
     // A fork of the same store that went on differently.
     let fork = disk.deep_clone();
     let mut player = Player::new(fork, options.clone());
-    player.play(&history(66, 40)).unwrap();
+    let mut steps = history(66, 40);
+    steps.retain(|step| !matches!(step, Step::Compact));
+    player.play(&steps).unwrap();
     player.store.take().unwrap().close().unwrap();
     let fork = player.disk;
     let names = segments(&disk);

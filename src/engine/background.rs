@@ -1,24 +1,20 @@
-//! The threads of an open store: one flushes at an interval, one prepares segments.
+//! The threads of an open store: one flushes at an interval, one prepares segments, one compacts.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 use crate::error::{Error, Result};
 
 use super::Engine;
+use super::signal::Signal;
 
 /// Runs the threads until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Background {
     engine: Arc<Engine>,
-    stop: Arc<Stop>,
+    /// Stops the flusher.
+    stop: Arc<Signal>,
     threads: Vec<JoinHandle<()>>,
-}
-
-#[derive(Debug, Default)]
-struct Stop {
-    asked: Mutex<bool>,
-    changed: Condvar,
 }
 
 impl Background {
@@ -27,12 +23,14 @@ impl Background {
         let mut background = Background {
             engine: Arc::clone(engine),
             stop: Arc::default(),
-            threads: Vec::with_capacity(2),
+            threads: Vec::with_capacity(3),
         };
         let (flusher, stop) = (Arc::clone(engine), Arc::clone(&background.stop));
         background.spawn("pagemark-flush", move || flush_at_intervals(&flusher, &stop))?;
         let spare = Arc::clone(&engine.spare);
         background.spawn("pagemark-prepare", move || spare.serve())?;
+        let compactor = Arc::clone(engine);
+        background.spawn("pagemark-compact", move || compactor.compact_when_wanted())?;
         Ok(background)
     }
 
@@ -47,9 +45,9 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        *self.stop.asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.stop.changed.notify_all();
+        self.stop.stop();
         self.engine.spare.stop();
+        self.engine.compaction.stop();
         for thread in self.threads.drain(..) {
             // A panic in there was reported by the panic hook; the latch has its consequences.
             let _ = thread.join();
@@ -57,20 +55,11 @@ impl Drop for Background {
     }
 }
 
-fn flush_at_intervals(engine: &Engine, stop: &Stop) {
-    let mut asked = stop.asked.lock().unwrap_or_else(PoisonError::into_inner);
-    while !*asked {
-        let interval = engine.options.flush_interval;
-        let (guard, wait) =
-            stop.changed.wait_timeout(asked, interval).unwrap_or_else(PoisonError::into_inner);
-        asked = guard;
-        if wait.timed_out() && !*asked {
-            drop(asked);
-            // A failure closes the latch, which tells every caller; the next rounds do nothing.
-            if engine.latch.check().is_ok() {
-                let _ = engine.flush_or_mark();
-            }
-            asked = stop.asked.lock().unwrap_or_else(PoisonError::into_inner);
+fn flush_at_intervals(engine: &Engine, stop: &Signal) {
+    while stop.pause(engine.options.flush_interval) {
+        // A failure closes the latch, which tells every caller; the next rounds do nothing.
+        if engine.latch.check().is_ok() {
+            let _ = engine.flush_or_mark();
         }
     }
 }

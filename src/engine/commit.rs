@@ -157,7 +157,9 @@ impl Engine {
             return Err(Error::closed());
         }
         self.log()?.close();
-        let closed = self.write_mark(MarkState::Closed);
+        // Nothing may follow the last mark, or touch a directory that is not ours any more.
+        self.compaction.close();
+        let closed = self.write_mark(MarkState::Closed).map(|_| ());
         self.spare.close();
         drop(held);
         closed

@@ -82,6 +82,19 @@ fn describe<'a>(record: scan::Record<'a>, names: &mut Vec<(&'a str, &'a str)>) -
         scan::Body::Batch(entries) => {
             changes(entries, names).map_or(Body::Malformed { kind }, Body::Batch)
         }
+        scan::Body::Base(base) => Body::Base {
+            last_seq: base.last_seq,
+            next_seq: base.next_seq,
+            base_timestamp_ms: base.base_ms,
+        },
+        scan::Body::Values(values) => {
+            let name = (values.group, values.topic);
+            let values = values.map(|value| {
+                let (seq, entry) = value.ok()?;
+                Some((seq, change(entry, name)))
+            });
+            values.collect::<Option<_>>().map_or(Body::Malformed { kind }, Body::Values)
+        }
         scan::Body::Seal(seal) => Body::Seal { next_seq: seal.next_seq },
         scan::Body::Unknown => Body::Unknown { kind },
         scan::Body::Malformed => Body::Malformed { kind },
@@ -96,31 +109,23 @@ fn describe<'a>(record: scan::Record<'a>, names: &mut Vec<(&'a str, &'a str)>) -
 }
 
 fn changes<'a>(entries: Entries<'a>, names: &[(&'a str, &'a str)]) -> Option<Vec<Change<'a>>> {
-    let named = |name: u32| names.get(name as usize).copied();
     entries
         .map(|entry| {
-            Some(match entry.ok()? {
-                Entry::Set { name, partition, offset, leader_epoch, timestamp_ms, metadata } => {
-                    let (group, topic) = named(name)?;
-                    Change::Commit {
-                        group,
-                        topic,
-                        partition,
-                        offset,
-                        leader_epoch,
-                        timestamp_ms,
-                        metadata,
-                    }
-                }
-                Entry::Delete { name, partition } => {
-                    let (group, topic) = named(name)?;
-                    Change::Delete { group, topic, partition }
-                }
-                Entry::DeleteTopic { name } => {
-                    let (group, topic) = named(name)?;
-                    Change::DeleteTopic { group, topic }
-                }
-            })
+            let entry = entry.ok()?;
+            let (Entry::Set { name, .. }
+            | Entry::Delete { name, .. }
+            | Entry::DeleteTopic { name }) = entry;
+            Some(change(entry, *names.get(name as usize)?))
         })
         .collect()
+}
+
+fn change<'a>(entry: Entry<'a>, (group, topic): (&'a str, &'a str)) -> Change<'a> {
+    match entry {
+        Entry::Set { partition, offset, leader_epoch, timestamp_ms, metadata, .. } => {
+            Change::Commit { group, topic, partition, offset, leader_epoch, timestamp_ms, metadata }
+        }
+        Entry::Delete { partition, .. } => Change::Delete { group, topic, partition },
+        Entry::DeleteTopic { .. } => Change::DeleteTopic { group, topic },
+    }
 }

@@ -10,11 +10,13 @@ use crate::error::{Error, Result};
 use crate::format::RECORDS_START;
 use crate::format::entry::Entry;
 use crate::format::record::{MAX_RECORD_LEN, Name, RecordBuffer, Seal, Start};
+use crate::format::snapshot::Base;
 use crate::index::{Index, Topic, Value, Writer};
 use crate::io::Dir;
 use crate::io::latch::Latch;
 use crate::segment::{Appender, End, NameTag, Segment};
 
+use super::compact::Compaction;
 use super::spare::Spare;
 
 /// One change of a batch.
@@ -53,6 +55,7 @@ pub(crate) struct Surroundings {
     pub(crate) dir: Arc<dyn Dir>,
     pub(crate) spare: Arc<Spare>,
     pub(crate) latch: Arc<Latch>,
+    pub(crate) compaction: Arc<Compaction>,
     /// The size that segments grow to.
     pub(crate) segment_size: u64,
 }
@@ -62,6 +65,22 @@ pub(crate) struct Surroundings {
 pub(crate) struct Sealed {
     pub(crate) segment: Arc<Segment>,
     pub(crate) end: End,
+}
+
+/// A sealed segment that no snapshot covers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Behind {
+    pub(crate) first_seq: u64,
+    pub(crate) size: u64,
+}
+
+/// The part of the log in front of the active segment.
+#[derive(Debug, Default)]
+pub(crate) struct Past {
+    /// The sealed segments, oldest first.
+    pub(crate) segments: Vec<Behind>,
+    /// Where the newest of them ended, or the snapshot that stands for them, and its salt.
+    pub(crate) end: Option<(End, u64)>,
 }
 
 /// What a flush has to cover, taken in one moment.
@@ -87,14 +106,31 @@ pub(crate) struct Log {
     writer: Writer,
     surroundings: Surroundings,
     unflushed: Vec<Sealed>,
+    past: Past,
+    /// Bytes of records in segments that this process has sealed.
+    sealed_bytes: u64,
     new_name: bool,
     closed: bool,
 }
 
 impl Log {
-    pub(crate) fn new(appender: Appender, writer: Writer, surroundings: Surroundings) -> Log {
-        let (batch, unflushed) = (RecordBuffer::default(), Vec::new());
-        Log { appender, batch, writer, surroundings, unflushed, new_name: false, closed: false }
+    pub(crate) fn new(
+        appender: Appender,
+        past: Past,
+        writer: Writer,
+        surroundings: Surroundings,
+    ) -> Log {
+        Log {
+            appender,
+            batch: RecordBuffer::default(),
+            writer,
+            surroundings,
+            unflushed: Vec::new(),
+            past,
+            sealed_bytes: 0,
+            new_name: false,
+            closed: false,
+        }
     }
 
     /// The seq of the newest data record.
@@ -128,6 +164,46 @@ impl Log {
         }
     }
 
+    /// Bytes of records that were appended since the store was opened, and what the first segment
+    /// had before.
+    pub(crate) fn appended_bytes(&self) -> u64 {
+        self.sealed_bytes + u64::from(self.appender.end().position)
+    }
+
+    /// How many segments there are and the size of their files.
+    pub(crate) fn segments(&self) -> (u64, u64) {
+        let active = self.appender.segment().header().size;
+        let sealed: u64 = self.past.segments.iter().map(|segment| segment.size).sum();
+        (self.past.segments.len() as u64 + 1, sealed + active)
+    }
+
+    /// Goes on in a new segment, unless the active one has no data that an earlier one has not.
+    pub(crate) fn seal(&mut self, durable: u64) -> Result<()> {
+        let sealed = self.past.end.map_or(0, |(end, _)| end.last_seq);
+        if self.last_seq() == sealed && !self.appender.is_sealed() {
+            return Ok(());
+        }
+        self.roll(room_for(&[], 0), durable)
+    }
+
+    /// The place in the history where the sealed part of the log ends.
+    pub(crate) fn sealed_end(&self, base_ms: i64) -> Option<Base> {
+        self.past.end.map(|(end, salt)| Base {
+            last_seq: end.last_seq,
+            next_seq: end.next_seq,
+            salt,
+            chain: end.chain,
+            base_ms,
+            epoch: end.epoch,
+        })
+    }
+
+    /// Gives up the sealed segments in front of `next_seq`.
+    pub(crate) fn retire(&mut self, next_seq: u64) -> Vec<Behind> {
+        let kept = self.past.segments.partition_point(|segment| segment.first_seq < next_seq);
+        self.past.segments.drain(..kept).collect()
+    }
+
     /// Gives a sealed segment to the next flush again.
     pub(crate) fn put_back(&mut self, sealed: Sealed) {
         self.unflushed.push(sealed);
@@ -155,6 +231,8 @@ impl Log {
                 self.append_names(changes, durable)?;
             } else {
                 self.roll(room_for(changes, len), durable)?;
+                let sealed = self.past.segments.iter().map(|segment| segment.size).sum();
+                self.surroundings.compaction.consider(sealed, index.keys());
             }
         }
         let appended = self.appender.append_batch(&mut self.batch, durable);
@@ -165,7 +243,7 @@ impl Log {
         changes.iter().filter(sets).for_each(|change| self.apply(index, change, seq));
         let deletes = |change: &&Change<'_>| !sets(change);
         changes.iter().filter(deletes).for_each(|change| self.apply(index, change, seq));
-        if self.appender.is_half_full() {
+        if self.appender.is_half_full() && !self.surroundings.spare.is_wanted() {
             self.surroundings.spare.want(self.next_size());
         }
         Ok(seq)
@@ -271,7 +349,13 @@ impl Log {
             });
         let next = begun.map_err(|error| self.failed(error))?;
         let sealed = std::mem::replace(&mut self.appender, next);
-        self.unflushed.push(Sealed { segment: Arc::clone(sealed.segment()), end });
+        let segment = Arc::clone(sealed.segment());
+        self.past
+            .segments
+            .push(Behind { first_seq: segment.first_seq(), size: segment.header().size });
+        self.past.end = Some((end, segment.header().salt));
+        self.sealed_bytes += u64::from(end.position);
+        self.unflushed.push(Sealed { segment, end });
         self.new_name = true;
         Ok(())
     }

@@ -5,21 +5,26 @@
 
 mod background;
 mod commit;
+mod compact;
+mod compare;
 mod decide;
 mod delete;
 mod dump;
 mod fetch;
 mod latest;
+mod load;
 mod log;
 mod open;
 mod read_log;
 mod recover;
+mod signal;
+mod snapshot;
 mod spare;
 mod sync;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::index::Index;
@@ -32,6 +37,7 @@ pub(crate) use background::Background;
 pub(crate) use dump::dump;
 pub(crate) use open::open;
 
+use compact::Compaction;
 use log::Log;
 use spare::Spare;
 use sync::Flushing;
@@ -48,6 +54,7 @@ pub(crate) struct Engine {
     durable: AtomicU64,
     latch: Arc<Latch>,
     spare: Arc<Spare>,
+    compaction: Arc<Compaction>,
     report: RecoveryReport,
     /// Taken out by `close`, so that the directory is free although handles remain.
     lock: Mutex<Option<Box<dyn DirLock>>>,
@@ -73,8 +80,18 @@ impl Engine {
 
     /// The numbers of this moment.
     pub(crate) fn stats(&self) -> Stats {
+        let keys = self.index.keys();
+        // Numbers have to be had of a poisoned store, too.
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let (segments, log_bytes) = log.segments();
+        drop(log);
         Stats {
-            keys: self.index.keys(),
+            keys,
+            segments,
+            log_bytes,
+            snapshot_bytes: self.compaction.snapshot_bytes(),
+            live_bytes: self.compaction.live_bytes(keys),
+            compaction: self.compaction.stats(),
             groups: self.index.group_count(),
             memory_bytes: self.index.memory_bytes(),
             durable_seq: self.durable(),

@@ -16,11 +16,14 @@ use crate::io::latch::Latch;
 use crate::io::{Access, Dir, DirLock};
 use crate::options::Options;
 use crate::report::RecoveryReport;
-use crate::segment::{Appender, Segment};
+use crate::segment::{Appender, End, Segment};
 
 use super::Engine;
-use super::log::{Log, Surroundings};
-use super::read_log::{Found, LogReader, Unconfirmed};
+use super::compact::Compaction;
+use super::load::Snapshot;
+use super::log::{Log, Past, Surroundings};
+use super::read_log::{Found, Ground, LogReader, Unconfirmed, check_store, foreign_is_damage};
+use super::snapshot::Written;
 use super::spare::Spare;
 use super::sync::Flushing;
 
@@ -38,30 +41,33 @@ pub(crate) fn open(dir: Arc<dyn Dir>, options: &Options) -> Result<Engine> {
     let files = Files::list(&*dir)?;
     let (index, writer) = Index::new(options.environment.random());
     let opening = Opening { dir: &dir, options, lock: &*lock, index: &index };
-    let opened = match files.segments.is_empty() {
+    let opened = match files.segments.is_empty() && files.snapshots.is_empty() {
         true => opening.create(writer)?,
         false => opening.recover(&files, writer)?,
     };
-    let Opened { appender, writer, spare, mut report } = opened;
+    let Opened { appender, past, writer, spare, compaction, mut report } = opened;
     let elapsed_ms = options.environment.now_ms().saturating_sub(started_ms);
     report.elapsed_ms = u64::try_from(elapsed_ms).unwrap_or(0);
     let last_seq = appender.end().last_seq;
     let latch = Arc::new(Latch::default());
+    let compaction = Arc::new(compaction);
     let surroundings = Surroundings {
         dir: Arc::clone(&dir),
         spare: Arc::clone(&spare),
         latch: Arc::clone(&latch),
+        compaction: Arc::clone(&compaction),
         segment_size: options.segment_size,
     };
     let engine = Engine {
         options: options.clone(),
         dir,
         index,
-        log: Mutex::new(Log::new(appender, writer, surroundings)),
+        log: Mutex::new(Log::new(appender, past, writer, surroundings)),
         flushing: Flushing::default(),
         durable: AtomicU64::new(last_seq),
         latch,
         spare,
+        compaction,
         report,
         lock: Mutex::new(Some(lock)),
         process: std::process::id(),
@@ -75,6 +81,8 @@ pub(crate) fn open(dir: Arc<dyn Dir>, options: &Options) -> Result<Engine> {
 struct Files {
     /// By first seq, in order.
     segments: Vec<u64>,
+    /// By the seq up to which they cover the history, in order.
+    snapshots: Vec<u64>,
     temporaries: Vec<String>,
 }
 
@@ -86,18 +94,24 @@ impl Files {
         for name in listed {
             match names::parse(&name) {
                 Some(FileName::Segment(first_seq)) => files.segments.push(first_seq),
-                Some(FileName::Snapshot(_)) => {
-                    let message = "the store has a snapshot, which this version of Pagemark does \
-                                   not read; open it with a newer version";
-                    return Err(Error::unsupported(message).with_path(dir.path().join(name)));
-                }
+                Some(FileName::Snapshot(covers)) => files.snapshots.push(covers),
                 Some(FileName::Temporary) => files.temporaries.push(name),
                 None => {}
             }
         }
         files.segments.sort_unstable();
+        files.snapshots.sort_unstable();
         Ok(files)
     }
+}
+
+/// A snapshot that was loaded.
+struct Loaded {
+    covers: u64,
+    store_id: u128,
+    epoch: u32,
+    ground: Ground,
+    written: Written,
 }
 
 /// What creation and recovery have in common.
@@ -111,8 +125,10 @@ struct Opening<'a> {
 /// A store whose log can go on.
 struct Opened {
     appender: Appender,
+    past: Past,
     writer: Writer,
     spare: Arc<Spare>,
+    compaction: Compaction,
     report: RecoveryReport,
 }
 
@@ -143,7 +159,8 @@ impl Opening<'_> {
         let appender = self.begin(&spare, size, start, 0)?;
         self.record_store(store_id)?;
         let report = RecoveryReport { created: true, clean: true, ..RecoveryReport::default() };
-        Ok(Opened { appender, writer, spare, report })
+        let (past, compaction) = (Past::default(), Compaction::new(None, Written::default()));
+        Ok(Opened { appender, past, writer, spare, compaction, report })
     }
 
     fn spare(&self, store_id: u128, epoch: u32) -> Arc<Spare> {
@@ -177,17 +194,30 @@ impl Opening<'_> {
 
     fn recover(&self, files: &Files, mut writer: Writer) -> Result<Opened> {
         let mut report = RecoveryReport::default();
+        let snapshot = self.load(files, &mut writer, &mut report)?;
+        let ground = snapshot.as_ref().map(|snapshot| snapshot.ground);
+        let covered = ground.map_or(0, |ground| ground.end.next_seq);
+        let (leftover, segments) = files
+            .segments
+            .split_at(files.segments.partition_point(|first_seq| *first_seq < covered));
         let reader = LogReader {
             dir: &**self.dir,
-            store_id: self.lock.store_id(),
+            store_id: self.lock.store_id().or(snapshot.as_ref().map(|snapshot| snapshot.store_id)),
             index: self.index,
-            segments: &files.segments,
+            ground,
+            segments,
         };
-        let found = reader.read(&mut writer, &mut report)?;
+        let mut found = reader.read(&mut writer, &mut report)?;
         // Everything was read and is whole. From here on the disk is written to.
         self.make_durable(&found)?;
         for name in &files.temporaries {
             self.remove(name)?;
+        }
+        // What the snapshot stands for is here only because its removal was not finished.
+        let older = files.snapshots.split_last().map_or(&[][..], |(_, older)| older);
+        let leftover = leftover.iter().map(|first_seq| names::segment(*first_seq));
+        for name in leftover.chain(older.iter().map(|covers| names::snapshot(*covers))) {
+            self.remove(&name)?;
         }
         // The newest goes first, so that a crash in between leaves a log without a gap.
         for first_seq in found.dropped.iter().rev() {
@@ -196,16 +226,17 @@ impl Opening<'_> {
         if !found.dropped.is_empty() {
             self.sync_dir()?;
         }
+        let epoch = found.epoch.max(snapshot.as_ref().map_or(0, |snapshot| snapshot.epoch));
         let next_seq = match found.clean {
             true => Some(found.tail.end.next_seq),
             false => found.tail.end.next_seq.checked_add(SKIP_AFTER_UNCLEAN_STOP),
         };
-        let (Some(next_seq), Some(epoch)) = (next_seq, found.epoch.checked_add(1)) else {
+        let (Some(next_seq), Some(epoch)) = (next_seq, epoch.checked_add(1)) else {
             let message = "the history of the store has no numbers left";
             return Err(Error::corrupt(message).with_path(self.dir.path()));
         };
         let spare = self.spare(found.store_id, epoch);
-        let appender = self.go_on(&found, &spare, Open { epoch, next_seq })?;
+        let appender = self.go_on(&mut found, &spare, Open { epoch, next_seq })?;
         self.sync_dir()?;
         self.confirm(&found)?;
         if self.lock.store_id().is_none() {
@@ -215,7 +246,50 @@ impl Opening<'_> {
             self.index.discard_if_empty(&mut writer, topic);
         }
         report.clean = found.clean;
-        Ok(Opened { appender, writer, spare, report })
+        let past = found.past;
+        let compaction = match snapshot {
+            Some(snapshot) => Compaction::new(Some(snapshot.covers), snapshot.written),
+            None => Compaction::new(None, Written::default()),
+        };
+        Ok(Opened { appender, past, writer, spare, compaction, report })
+    }
+
+    /// Loads the newest snapshot. It had its name only when all of it was durable, and what it
+    /// stands for is gone: if it is damaged, there is nothing to fall back on.
+    fn load(
+        &self,
+        files: &Files,
+        writer: &mut Writer,
+        report: &mut RecoveryReport,
+    ) -> Result<Option<Loaded>> {
+        let Some(covers) = files.snapshots.last().copied() else { return Ok(None) };
+        let known = self.lock.store_id().is_some();
+        let snapshot =
+            Snapshot::open(&**self.dir, covers).map_err(|error| foreign_is_damage(error, known))?;
+        let FileHeader { store_id, .. } = snapshot.header;
+        check_store(&snapshot.path, store_id, self.lock.store_id().unwrap_or(store_id))?;
+        let base = snapshot.load(self.index, writer, report)?;
+        if base.covers() != covers {
+            let message = format!(
+                "the snapshot was written under another name: it covers the history up to seq {}",
+                base.covers()
+            );
+            return Err(Error::corrupt(message).with_path(&snapshot.path));
+        }
+        if files.segments.last().is_none_or(|first_seq| *first_seq < base.next_seq) {
+            let message = "the log that goes on behind the snapshot is missing";
+            return Err(Error::corrupt(message).with_path(&snapshot.path));
+        }
+        let end = End {
+            epoch: base.epoch,
+            position: 0,
+            last_seq: base.last_seq,
+            next_seq: base.next_seq,
+            chain: base.chain,
+        };
+        let ground = Ground { end, salt: base.salt, durable: snapshot.durable };
+        let written = Written { keys: report.snapshot_keys, bytes: snapshot.header.size };
+        Ok(Some(Loaded { covers, store_id, epoch: snapshot.header.epoch, ground, written }))
     }
 
     fn remove(&self, name: &str) -> Result<()> {
@@ -256,7 +330,7 @@ impl Opening<'_> {
     }
 
     /// Erases the torn tail and begins a session behind the last record.
-    fn go_on(&self, found: &Found, spare: &Spare, open: Open) -> Result<Appender> {
+    fn go_on(&self, found: &mut Found, spare: &Spare, open: Open) -> Result<Appender> {
         let (current, end) = (&found.current, found.tail.end);
         let segment = self.segment(current.first_seq, current.header, current.newest_mark())?;
         segment.erase(end.position, found.tail.remains.end)?;
@@ -290,6 +364,8 @@ impl Opening<'_> {
         let next = self.begin(spare, size, start, end.last_seq)?;
         segment.write_mark(MarkState::Sealed, &appender.end())?;
         segment.sync()?;
+        found.past.segments.push(current.behind());
+        found.past.end = Some((appender.end(), current.header.salt));
         Ok(next)
     }
 }

@@ -1,5 +1,6 @@
 //! Reading the whole log, and finding out where it ends. Nothing is written here.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -14,6 +15,7 @@ use crate::report::{Cut, RecoveryReport};
 use crate::segment::End;
 
 use super::decide::{Damage, Decision, Next, Promise, Seal, decide};
+use super::log::Past;
 use super::recover::{Loaded, Replay, Stated, Tail};
 
 /// Where the log ends, and what has to be done about it.
@@ -24,6 +26,8 @@ pub(super) struct Found {
     pub(super) epoch: u32,
     /// The segment in which the log ends.
     pub(super) current: Loaded,
+    /// What is in front of it.
+    pub(super) past: Past,
     pub(super) tail: Tail,
     /// Segments behind the end.
     pub(super) dropped: Vec<u64>,
@@ -52,23 +56,44 @@ pub(super) struct LogReader<'a> {
     /// The store that the lock file names.
     pub(super) store_id: Option<u128>,
     pub(super) index: &'a Index,
-    /// The segments of the directory, in order. There is one at least.
+    /// The snapshot that the log goes on from; none if the log is whole.
+    pub(super) ground: Option<Ground>,
+    /// The segments behind it, in order. There is one at least.
     pub(super) segments: &'a [u64],
+}
+
+/// Where a snapshot that was loaded stands in the history.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ground {
+    /// The end of the last segment that it covers, and the salt of that.
+    pub(super) end: End,
+    pub(super) salt: u64,
+    /// The seq up to which the log was durable when the snapshot was published.
+    pub(super) durable: u64,
 }
 
 impl LogReader<'_> {
     /// Reads segments until the log ends.
     pub(super) fn read(&self, writer: &mut Writer, report: &mut RecoveryReport) -> Result<Found> {
-        let mut replay =
-            Replay { index: self.index, writer, report, last_seq: 0, stated: Stated::default() };
+        let mut past = Past { segments: Vec::new(), end: self.ground.map(|g| (g.end, g.salt)) };
+        let mut replay = Replay {
+            index: self.index,
+            writer,
+            report,
+            last_seq: self.ground.map_or(0, |ground| ground.end.last_seq),
+            stated: Stated { seq: self.ground.map_or(0, |g| g.durable), unknown: false },
+        };
         let mut unflushed = Vec::new();
         let mut unconfirmed = Vec::new();
         let mut current = self.load(self.segments[0], Vec::new())?;
         // The memory of the segment before last: clearing new memory takes longer than reading.
         let mut spent = Vec::new();
         let store_id = self.store_id.unwrap_or(current.header.store_id);
-        check_store(&current, store_id)?;
-        check_first(&current)?;
+        check_store(&current.path, current.header.store_id, store_id)?;
+        match &self.ground {
+            Some(ground) => check_ground(ground, &current)?,
+            None => check_first(&current)?,
+        }
         let mut epoch = 0;
         let mut later = self.segments[1..].iter();
         loop {
@@ -78,9 +103,9 @@ impl LogReader<'_> {
             let buffer = std::mem::take(&mut spent);
             let mut next = later.next().map(|seq| self.load(*seq, buffer)).transpose()?;
             if let Some(next) = &next {
-                check_store(next, store_id)?;
+                check_store(&next.path, next.header.store_id, store_id)?;
             }
-            let connection = connection(&current, &tail, next.as_ref())?;
+            let connection = connection(current.header.salt, &tail.end, next.as_ref())?;
             unflushed.push(Unflushed {
                 last_seq: tail.end.last_seq,
                 confirmed: current.is_confirmed(),
@@ -92,6 +117,8 @@ impl LogReader<'_> {
                 if !current.is_confirmed() {
                     unconfirmed.push(Unconfirmed::new(&current, tail.end));
                 }
+                past.segments.push(current.behind());
+                past.end = Some((tail.end, current.header.salt));
                 for topic in &tail.names {
                     replay.index.discard_if_empty(replay.writer, topic);
                 }
@@ -99,7 +126,7 @@ impl LogReader<'_> {
                 continue;
             }
             while let Some(behind) = next {
-                check_store(&behind, store_id)?;
+                check_store(&behind.path, behind.header.store_id, store_id)?;
                 epoch = epoch.max(behind.header.epoch);
                 replay.stated.merge(behind.stated_durable());
                 let buffer = behind.into_bytes();
@@ -114,6 +141,7 @@ impl LogReader<'_> {
             return Ok(Found {
                 store_id,
                 epoch,
+                past,
                 current,
                 tail,
                 dropped,
@@ -125,15 +153,8 @@ impl LogReader<'_> {
     }
 
     fn load(&self, first_seq: u64, buffer: Vec<u8>) -> Result<Loaded> {
-        match Loaded::read(self.dir, first_seq, buffer) {
-            // In a directory that is known to hold a store, a segment was there.
-            Err(error) if error.kind() == ErrorKind::NotAStore && self.store_id.is_some() => {
-                let path = self.dir.path().join(names::segment(first_seq));
-                let message = "the header of the segment is gone, or another file took its place";
-                Err(Error::corrupt(message).with_path(path).at(0))
-            }
-            loaded => loaded,
-        }
+        Loaded::read(self.dir, first_seq, buffer)
+            .map_err(|error| foreign_is_damage(error, self.store_id.is_some()))
     }
 
     fn cut(&self, current: &Loaded, tail: &Tail, dropped: &[u64]) -> Option<Cut> {
@@ -203,6 +224,17 @@ fn judge(current: &Loaded, tail: &Tail, next: Next, stated: Stated) -> Result<()
     Err(Error::corrupt(message).with_path(&current.path).at(u64::from(position)))
 }
 
+/// In a directory that is known to hold a store, a foreign file took the place of one of its own.
+pub(super) fn foreign_is_damage(error: Error, known: bool) -> Error {
+    match (error.kind(), error.path()) {
+        (ErrorKind::NotAStore, Some(path)) if known => {
+            let message = "the header of the file is gone, or another file took its place";
+            Error::corrupt(message).with_path(path).at(0)
+        }
+        _ => error,
+    }
+}
+
 /// The oldest segment must be the first of the history.
 fn check_first(first: &Loaded) -> Result<()> {
     let whole = first.start().is_some_and(|start| {
@@ -218,20 +250,27 @@ fn check_first(first: &Loaded) -> Result<()> {
     Err(Error::corrupt(message).with_path(&first.path).at(u64::from(RECORDS_START)))
 }
 
-/// Files of two stores must not be mixed.
-fn check_store(segment: &Loaded, store_id: u128) -> Result<()> {
-    if segment.header.store_id == store_id {
+/// The oldest segment must go on where the snapshot ends.
+fn check_ground(ground: &Ground, first: &Loaded) -> Result<()> {
+    if connection(ground.salt, &ground.end, Some(first))? == Next::Connected {
         return Ok(());
     }
-    let message = format!(
-        "the segment belongs to store {:032x}, this is store {store_id:032x}",
-        segment.header.store_id
-    );
-    Err(Error::corrupt(message).with_path(&segment.path))
+    let message = "the segment does not go on where the snapshot ends: one between them is missing, \
+                   or its first record is damaged";
+    Err(Error::corrupt(message).with_path(&first.path).at(u64::from(RECORDS_START)))
 }
 
-/// Whether the next segment goes on where this one ends.
-fn connection(current: &Loaded, tail: &Tail, next: Option<&Loaded>) -> Result<Next> {
+/// Files of two stores must not be mixed.
+pub(super) fn check_store(path: &Path, found: u128, store_id: u128) -> Result<()> {
+    if found == store_id {
+        return Ok(());
+    }
+    let message = format!("the file belongs to store {found:032x}, this is store {store_id:032x}");
+    Err(Error::corrupt(message).with_path(path))
+}
+
+/// Whether the next segment goes on at `end` of the segment with this salt.
+fn connection(salt: u64, end: &End, next: Option<&Loaded>) -> Result<Next> {
     let Some(next) = next else { return Ok(Next::Nothing) };
     let Some(start) = next.start() else { return Ok(Next::Disconnected) };
     if start.first_seq != next.first_seq {
@@ -242,13 +281,11 @@ fn connection(current: &Loaded, tail: &Tail, next: Option<&Loaded>) -> Result<Ne
         return Err(Error::corrupt(message).with_path(&next.path));
     }
     // A session that began with this segment may have skipped ahead.
-    let follows = match next.header.epoch > tail.end.epoch {
-        true => start.first_seq >= tail.end.next_seq,
-        false => start.first_seq == tail.end.next_seq,
+    let follows = match next.header.epoch > end.epoch {
+        true => start.first_seq >= end.next_seq,
+        false => start.first_seq == end.next_seq,
     };
-    let connected = follows
-        && start.previous_salt == current.header.salt
-        && start.previous_chain == tail.end.chain;
+    let connected = follows && start.previous_salt == salt && start.previous_chain == end.chain;
     Ok(if connected { Next::Connected } else { Next::Disconnected })
 }
 

@@ -18,6 +18,7 @@ use crate::report::RecoveryReport;
 use crate::segment::{End, MIN_FILE_SIZE};
 
 use super::latest::{Latest, Place};
+use super::log::Behind;
 
 /// A segment that was read into memory.
 #[derive(Debug)]
@@ -117,6 +118,11 @@ impl Loaded {
         search(&self.bytes, scanner.position(), scanner.seed(), next_seq)
     }
 
+    /// The segment as a part of the log that was read.
+    pub(super) fn behind(&self) -> Behind {
+        Behind { first_seq: self.first_seq, size: self.header.size }
+    }
+
     /// Gives the buffer back.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.bytes
@@ -133,12 +139,12 @@ impl Loaded {
     }
 }
 
-fn header_error(error: HeaderError) -> Error {
+pub(super) fn header_error(error: HeaderError) -> Error {
     match error {
         HeaderError::Foreign => {
-            Error::not_a_store("the file has the name of a segment and is none of Pagemark's")
+            Error::not_a_store("the file has a name of Pagemark's and is none of its files")
         }
-        HeaderError::Damaged => Error::corrupt("the header of the segment is damaged"),
+        HeaderError::Damaged => Error::corrupt("the header of the file is damaged"),
         HeaderError::Version(version) => Error::unsupported(format!(
             "the file has format version {version}, this program reads version {}; \
              open it with a newer version of Pagemark",
@@ -274,7 +280,7 @@ impl Replay<'_> {
                     record.kind
                 )));
             }
-            Body::Malformed => return Err(malformed()),
+            Body::Base(_) | Body::Values(_) | Body::Malformed => return Err(malformed()),
         }
         if record.kind & kind::CONTROL == 0 {
             self.last_seq = record.seq;
@@ -294,13 +300,7 @@ impl Replay<'_> {
         loop {
             let position = end - entries.rest_len();
             let Some(entry) = entries.next() else { return Ok(()) };
-            let entry = entry.map_err(|error| match error {
-                EntryError::UnknownShape(shape) => Error::unsupported(format!(
-                    "the log has an entry of shape {shape:#04x}, which this version of Pagemark \
-                     does not know"
-                )),
-                EntryError::Malformed => malformed(),
-            })?;
+            let entry = entry.map_err(entry_error)?;
             self.report.changes += 1;
             let (Entry::Set { name, .. }
             | Entry::Delete { name, .. }
@@ -373,6 +373,15 @@ impl Replay<'_> {
     }
 }
 
-fn malformed() -> Error {
+pub(super) fn entry_error(error: EntryError) -> Error {
+    match error {
+        EntryError::UnknownShape(shape) => Error::unsupported(format!(
+            "the log has an entry of shape {shape:#04x}, which this version of Pagemark does not know"
+        )),
+        EntryError::Malformed => malformed(),
+    }
+}
+
+pub(super) fn malformed() -> Error {
     Error::corrupt("a record has the right checksum and makes no sense")
 }

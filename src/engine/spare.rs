@@ -4,7 +4,7 @@
 //! of time on a thread of its own, so that rolling over costs a commit one rename.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Result;
 use crate::format::header::{FileHeader, FileKind};
@@ -12,6 +12,8 @@ use crate::format::names;
 use crate::io::Dir;
 use crate::options::Environment;
 use crate::segment::{MIN_FILE_SIZE, Segment};
+
+use super::signal::Signal;
 
 /// Holds at most one prepared segment.
 #[derive(Debug)]
@@ -24,8 +26,7 @@ pub(crate) struct Spare {
     ready: Mutex<Ready>,
     /// The size that somebody wants prepared; zero for none.
     wanted: AtomicU64,
-    requests: Mutex<Requests>,
-    changed: Condvar,
+    signal: Signal,
 }
 
 #[derive(Debug, Default)]
@@ -33,12 +34,6 @@ struct Ready {
     segment: Option<Segment>,
     /// The directory is not ours any more.
     closed: bool,
-}
-
-#[derive(Debug, Default)]
-struct Requests {
-    wanted: bool,
-    stopped: bool,
 }
 
 impl Spare {
@@ -55,9 +50,18 @@ impl Spare {
             epoch,
             ready: Mutex::default(),
             wanted: AtomicU64::new(0),
-            requests: Mutex::default(),
-            changed: Condvar::new(),
+            signal: Signal::default(),
         }
+    }
+
+    /// The store that it prepares segments for.
+    pub(crate) fn store_id(&self) -> u128 {
+        self.store_id
+    }
+
+    /// The epoch of this session.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
     }
 
     /// The time that a segment begins with.
@@ -65,13 +69,15 @@ impl Spare {
         self.environment.now_ms()
     }
 
-    /// Asks for a segment of `size` bytes to be prepared, if none was asked for yet.
+    /// Whether a segment was asked for since the last one was taken.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed) != 0
+    }
+
+    /// Asks for a segment of `size` bytes to be prepared.
     pub(crate) fn want(&self, size: u64) {
-        if self.wanted.load(Ordering::Relaxed) == 0 {
-            self.wanted.store(size, Ordering::Relaxed);
-            lock(&self.requests).wanted = true;
-            self.changed.notify_one();
-        }
+        self.wanted.store(size, Ordering::Relaxed);
+        self.signal.want();
     }
 
     /// Takes the prepared segment if it has room for `needed` bytes, or prepares one of `size`.
@@ -87,7 +93,7 @@ impl Spare {
 
     /// Prepares what is asked for until [`Spare::stop`]: the body of the background thread.
     pub(crate) fn serve(&self) {
-        while self.wait_for_request() {
+        while self.signal.wait() {
             let mut ready = lock(&self.ready);
             let size = self.wanted.load(Ordering::Relaxed);
             // A failure is not lost: the commit that needs the segment tries again and reports it.
@@ -101,20 +107,9 @@ impl Spare {
         }
     }
 
-    fn wait_for_request(&self) -> bool {
-        let requests = lock(&self.requests);
-        let mut requests = self
-            .changed
-            .wait_while(requests, |requests| !requests.wanted && !requests.stopped)
-            .unwrap_or_else(PoisonError::into_inner);
-        requests.wanted = false;
-        !requests.stopped
-    }
-
     /// Ends [`Spare::serve`].
     pub(crate) fn stop(&self) {
-        lock(&self.requests).stopped = true;
-        self.changed.notify_all();
+        self.signal.stop();
     }
 
     /// Removes a prepared segment that nobody will take, and prepares no more: the next holder of

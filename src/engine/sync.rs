@@ -126,7 +126,7 @@ impl Engine {
         target.active.sync()
     }
 
-    fn sync_dir(&self) -> Result<()> {
+    pub(super) fn sync_dir(&self) -> Result<()> {
         self.dir.sync().map_err(|error| Error::flush("flush the directory", self.dir.path(), error))
     }
 
@@ -161,11 +161,12 @@ impl Engine {
         if self.flushing.marked.load(Ordering::Relaxed) == last_seq {
             return Ok(());
         }
-        self.write_mark(MarkState::Open)
+        self.write_mark(MarkState::Open).map(|_| ())
     }
 
-    /// States in a mark what is durable, and makes that durable too.
-    pub(super) fn write_mark(&self, state: MarkState) -> Result<()> {
+    /// Makes everything durable, states that in a mark, makes the mark durable too, and returns the
+    /// durable seq.
+    pub(super) fn write_mark(&self, state: MarkState) -> Result<u64> {
         self.latch.check()?;
         let mut someone = self.flushing.lock();
         while *someone {
@@ -186,7 +187,7 @@ impl Engine {
         target.active.sync().map_err(|error| self.latch.trip(error))?;
         self.flushing.marked.store(target.last_seq, Ordering::Relaxed);
         drop(role);
-        Ok(())
+        Ok(target.last_seq)
     }
 
     /// Notes that a mark states `seq` already.

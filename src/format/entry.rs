@@ -111,6 +111,11 @@ impl<'a> Entries<'a> {
         Entries { rest: body, base_ms }
     }
 
+    /// What is not read yet.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// The bytes that are not read yet.
     pub(crate) fn rest_len(&self) -> u32 {
         self.rest.len() as u32

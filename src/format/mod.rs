@@ -11,6 +11,7 @@ pub(crate) mod mark;
 pub(crate) mod names;
 pub(crate) mod record;
 pub(crate) mod scan;
+pub(crate) mod snapshot;
 
 /// Where the records of a file begin: behind one page for the header and the marks, so that a flush
 /// of the tail does not write them again.

@@ -19,6 +19,16 @@ pub(crate) fn segment(first_seq: u64) -> String {
     format!("{first_seq:020}.log")
 }
 
+/// The name of the snapshot that covers the history up to `seq`.
+pub(crate) fn snapshot(seq: u64) -> String {
+    format!("{seq:020}.snapshot")
+}
+
+/// The name of that snapshot while it is written.
+pub(crate) fn unfinished_snapshot(seq: u64) -> String {
+    format!("{seq:020}.snapshot.tmp")
+}
+
 /// Recognises a name of ours.
 pub(crate) fn parse(name: &str) -> Option<FileName> {
     if name == SPARE {
@@ -48,8 +58,8 @@ mod tests {
     fn only_names_that_the_writer_produces_are_ours() {
         assert_eq!(parse(&segment(0)), Some(FileName::Segment(0)));
         assert_eq!(parse(&segment(u64::MAX)), Some(FileName::Segment(u64::MAX)));
-        assert_eq!(parse("00000000000000000007.snapshot"), Some(FileName::Snapshot(7)));
-        assert_eq!(parse("00000000000000000007.snapshot.tmp"), Some(FileName::Temporary));
+        assert_eq!(parse(&snapshot(7)), Some(FileName::Snapshot(7)));
+        assert_eq!(parse(&unfinished_snapshot(7)), Some(FileName::Temporary));
         assert_eq!(parse("spare.tmp"), Some(FileName::Temporary));
         for foreign in ["1.log", "+0000000000000000001.log", "99999999999999999999.log", "LOCK"] {
             assert_eq!(parse(foreign), None, "{foreign}");

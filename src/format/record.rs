@@ -37,6 +37,10 @@ pub(crate) mod kind {
     pub(crate) const OPEN: u8 = CONTROL | 0x03;
     /// The last record of a segment.
     pub(crate) const SEAL: u8 = CONTROL | 0x04;
+    /// The first record of a snapshot.
+    pub(crate) const BASE: u8 = CONTROL | 0x05;
+    /// Values of one topic in a snapshot.
+    pub(crate) const VALUES: u8 = CONTROL | 0x06;
 }
 
 /// The part of every checksum that is the same for a session's records in one file.
@@ -83,6 +87,11 @@ impl RecordBuffer {
     pub(crate) fn start(&mut self) -> &mut Vec<u8> {
         self.bytes.clear();
         self.bytes.resize(BODY_AT, 0);
+        &mut self.bytes
+    }
+
+    /// The body of the started record.
+    pub(crate) fn body(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 

@@ -5,6 +5,7 @@ use super::entry::Entries;
 use super::record::{
     Name, Open, RECORD_HEADER_LEN, RecordHeader, Seal, Seed, Start, WORD, chain, kind,
 };
+use super::snapshot::{Base, Values};
 
 /// One record whose checksum is right.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub(crate) enum Body<'a> {
     Name(Name<'a>),
     Batch(Entries<'a>),
     Seal(Seal),
+    Base(Base),
+    Values(Values<'a>),
     /// A kind that this version does not know.
     Unknown,
     /// A known kind whose body makes no sense although its checksum is right. No crash and no rot
@@ -134,13 +137,14 @@ impl<'a> Scanner<'a> {
         let bytes = self.bytes.get(self.position..)?;
         let header = RecordHeader::read(bytes)?;
         let is_first = self.position == RECORDS_START as usize;
-        if is_first != (header.kind == kind::START) {
+        if is_first != matches!(header.kind, kind::START | kind::BASE) {
             return None;
         }
         let raw = &bytes[RECORD_HEADER_LEN..header.len];
-        // These two records say themselves which epoch and seq they are checked with.
+        // These records say themselves which epoch and seq they are checked with.
         let (epoch, seq) = match header.kind {
             kind::START => (self.epoch, Start::decode(raw)?.first_seq),
+            kind::BASE => (self.epoch, Base::decode(raw)?.next_seq),
             kind::OPEN => {
                 let open = Open::decode(raw)?;
                 if open.epoch <= self.epoch || open.next_seq < self.next_seq {
@@ -166,7 +170,8 @@ impl<'a> Scanner<'a> {
             Body::Seal(_) => self.ended = Some(Ending::Sealed),
             Body::Malformed => self.ended = Some(Ending::Broken),
             Body::Start(start) => self.base_ms = start.base_ms,
-            Body::Open(_) | Body::Name(_) | Body::Batch(_) | Body::Unknown => {}
+            Body::Base(base) => self.base_ms = base.base_ms,
+            Body::Open(_) | Body::Name(_) | Body::Batch(_) | Body::Values(_) | Body::Unknown => {}
         }
         if !matches!(record.body, Body::Seal(_) | Body::Malformed) {
             self.chain = chain(self.chain, header.checksum());
@@ -187,6 +192,8 @@ impl<'a> Scanner<'a> {
             kind::START => Start::decode(raw).map(Body::Start),
             kind::OPEN => Open::decode(raw).map(Body::Open),
             kind::NAME => Name::decode(raw).map(Body::Name),
+            kind::BASE => Base::decode(raw).map(Body::Base),
+            kind::VALUES => Values::decode(raw, self.base_ms).map(Body::Values),
             kind::BATCH => Some(Body::Batch(Entries::new(raw, self.base_ms))),
             kind::SEAL => Seal::decode(raw)
                 .filter(|seal| seal.chain == self.chain && seal.next_seq >= self.next_seq)

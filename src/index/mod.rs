@@ -126,6 +126,18 @@ impl Index {
         group.map_or_else(Vec::new, |group| group.topics().to_vec())
     }
 
+    /// The topics that have a live key, in no order. One that has a live key all the while is there;
+    /// one may be there twice if topics are added meanwhile.
+    pub(crate) fn topics(&self) -> Vec<Arc<Topic>> {
+        let mut topics = Vec::with_capacity(self.topics.len());
+        self.topics.for_each(|topic| {
+            if topic.live() > 0 {
+                topics.push(Arc::clone(topic));
+            }
+        });
+        topics
+    }
+
     /// The groups that have a live key, sorted.
     pub(crate) fn groups(&self) -> Vec<String> {
         let mut names = Vec::new();

@@ -79,6 +79,7 @@ pub enum Step {
     DeleteGroup(&'static str),
     DeleteTopic(&'static str, &'static str),
     Sync,
+    Compact,
     /// Close in order and open again.
     Reopen,
 }
@@ -100,6 +101,7 @@ pub fn history(seed: u64, len: usize) -> Vec<Step> {
                 1 => Step::DeleteTopic(group, topic),
                 2 | 3 => Step::Sync,
                 4 => Step::Reopen,
+                5 => Step::Compact,
                 _ => {
                     let count = 1 + lots.below(4) * lots.below(3);
                     let changes = (0..count)
@@ -141,7 +143,7 @@ pub fn apply(state: &mut State, step: &Step) {
         Step::DeleteTopic(group, topic) => {
             state.retain(|key, _| key.0 != *group || key.1 != *topic);
         }
-        Step::Sync | Step::Reopen => {}
+        Step::Sync | Step::Compact | Step::Reopen => {}
     }
 }
 
@@ -196,7 +198,7 @@ impl Player {
         for step in history {
             self.step(step)?;
             self.done += 1;
-            if matches!(step, Step::Sync | Step::Reopen) {
+            if matches!(step, Step::Sync | Step::Compact | Step::Reopen) {
                 self.durable = self.done;
             }
         }
@@ -228,6 +230,9 @@ impl Player {
             Step::Sync => {
                 store.sync()?;
             }
+            Step::Compact => {
+                store.compact()?;
+            }
             Step::Reopen => {
                 self.store.take().unwrap().close()?;
                 self.store = Some(self.options.open_in(self.disk.dir())?);
@@ -250,6 +255,7 @@ pub fn check_survivor(
     let store = options
         .open_in(disk.dir())
         .unwrap_or_else(|error| panic!("{context:?}: cannot be opened: {error}"));
+    check_files(disk, context);
     let found = observe(&store);
     let shown = (durable..=attempted).find(|steps| states[*steps] == found);
     let Some(shown) = shown else {
@@ -261,6 +267,19 @@ pub fn check_survivor(
         );
     };
     (store, shown)
+}
+
+/// Checks that an open store has no file that nobody will ever delete: no unfinished one, one
+/// snapshot at most, and no segment that it covers.
+pub fn check_files(disk: &SimDisk, context: &dyn std::fmt::Debug) {
+    let files = disk.files();
+    let seq = |name: &String, end| name.strip_suffix(end).map(|seq| seq.parse::<u64>().unwrap());
+    let snapshots: Vec<u64> = files.iter().filter_map(|name| seq(name, ".snapshot")).collect();
+    let segments: Vec<u64> = files.iter().filter_map(|name| seq(name, ".log")).collect();
+    assert!(snapshots.len() <= 1, "{context:?}: {files:?}");
+    assert!(segments.iter().all(|seq| snapshots.iter().all(|s| s < seq)), "{context:?}: {files:?}");
+    let known = 1 + snapshots.len() + segments.len();
+    assert_eq!(files.len(), known, "{context:?}: {files:?}");
 }
 
 /// A state without its long texts.

@@ -1,0 +1,301 @@
+//! Compact: write what the index holds beside the log, and give up the log that it stands for.
+//!
+//! Only whole, sealed segments are given up, and only when a snapshot that was read back and
+//! compared is there for good: its name is durable, and the log that goes on behind it, too. The
+//! rename is the moment that counts. Before it nothing has changed but for a file that the next open
+//! removes; behind it, the old segments are what the next open removes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::format::header::{FileHeader, FileKind};
+use crate::format::mark::MarkState;
+use crate::format::names;
+use crate::format::snapshot::Base;
+use crate::io::Access;
+use crate::key::{CommittedOffset, Seq};
+use crate::report::{CompactionReport, CompactionStats};
+
+use super::Engine;
+use super::load::Records;
+use super::signal::Signal;
+use super::snapshot::{SnapshotWriter, Written};
+
+/// Bytes a second that a compaction in the background writes as long as the log grows slowly enough.
+const RATE: u64 = 32 << 20;
+/// After so many bytes a snapshot is flushed, so that its end does not hold up the log's flushes.
+const SYNC_EVERY: u64 = 4 << 20;
+/// What a key takes in a snapshot until one was written: names shared by some keys, a leader epoch.
+const ASSUMED_KEY_BYTES: u64 = 48;
+
+/// What is known about compactions.
+#[derive(Debug)]
+pub(super) struct Compaction {
+    /// Held by the one that runs.
+    running: Mutex<Running>,
+    signal: Signal,
+    /// The bytes and keys of the newest snapshot.
+    snapshot_bytes: AtomicU64,
+    snapshot_keys: AtomicU64,
+    stats: Mutex<CompactionStats>,
+}
+
+/// What belongs to the one that compacts.
+#[derive(Debug)]
+struct Running {
+    /// The directory is not ours any more.
+    closed: bool,
+    /// The newest snapshot, by the seq up to which it covers the history.
+    snapshot: Option<u64>,
+    /// Files that are covered by a snapshot and could not be removed.
+    leftover: Vec<String>,
+}
+
+impl Compaction {
+    /// Goes on from the snapshot that the store was opened from, if any.
+    pub(super) fn new(snapshot: Option<u64>, written: Written) -> Compaction {
+        Compaction {
+            running: Mutex::new(Running { closed: false, snapshot, leftover: Vec::new() }),
+            signal: Signal::default(),
+            snapshot_bytes: AtomicU64::new(written.bytes),
+            snapshot_keys: AtomicU64::new(written.keys),
+            stats: Mutex::default(),
+        }
+    }
+
+    /// About how many bytes a snapshot of so many keys would have now.
+    pub(super) fn live_bytes(&self, keys: u64) -> u64 {
+        let written = self.snapshot_keys.load(Ordering::Relaxed);
+        match self.snapshot_bytes.load(Ordering::Relaxed).checked_div(written) {
+            Some(each) => keys.saturating_mul(each),
+            None => keys.saturating_mul(ASSUMED_KEY_BYTES),
+        }
+    }
+
+    /// The size of the newest snapshot.
+    pub(super) fn snapshot_bytes(&self) -> u64 {
+        self.snapshot_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Asks for a compaction if the sealed log has grown to half the size of what lives in it. The
+    /// other half is for what is committed until the snapshot is written.
+    pub(super) fn consider(&self, sealed_bytes: u64, keys: u64) {
+        if sealed_bytes.saturating_mul(2) >= self.live_bytes(keys) {
+            self.signal.want();
+        }
+    }
+
+    /// Ends the thread, and a compaction that runs, at its next step.
+    pub(super) fn stop(&self) {
+        self.signal.stop();
+    }
+
+    /// Ends a compaction that runs, waits for that, and lets none begin.
+    pub(super) fn close(&self) {
+        self.stop();
+        self.running().closed = true;
+    }
+
+    /// What the compactions so far came to.
+    pub(super) fn stats(&self) -> CompactionStats {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A panic while it was held leaves an unfinished file at most, which the next one replaces.
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, result: &Result<CompactionReport>) {
+        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(report) if report.snapshot_bytes == 0 => {}
+            Ok(report) => {
+                stats.completed += 1;
+                stats.bytes_written += report.snapshot_bytes;
+                stats.last = Some(report.clone());
+                stats.failure = None;
+            }
+            Err(error) => {
+                stats.failed += 1;
+                stats.failure = Some(error.to_string());
+            }
+        }
+    }
+}
+
+/// How fast a snapshot is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// Somebody waits for it.
+    Fast,
+    /// As slowly as it can be without the log growing too much meanwhile.
+    Background,
+}
+
+impl Engine {
+    /// Compacts the log up to now.
+    pub(crate) fn compact(&self) -> Result<CompactionReport> {
+        self.compact_at(Pace::Fast)
+    }
+
+    /// The body of the background thread.
+    pub(super) fn compact_when_wanted(&self) {
+        while self.compaction.signal.wait() {
+            // A failure is in the stats, and the next segment that is sealed asks again.
+            let _ = self.compact_at(Pace::Background);
+        }
+    }
+
+    fn compact_at(&self, pace: Pace) -> Result<CompactionReport> {
+        let mut running = self.compaction.running();
+        if running.closed {
+            return Err(Error::closed());
+        }
+        let started_ms = self.options.environment.now_ms();
+        let mut result = self.compact_log(&mut running, pace);
+        if let Ok(report) = &mut result {
+            let elapsed_ms = self.options.environment.now_ms().saturating_sub(started_ms);
+            report.elapsed_ms = u64::try_from(elapsed_ms).unwrap_or(0);
+        }
+        // One that was ended by a close did not fail.
+        if result.is_ok() || !self.compaction.signal.is_stopped() {
+            self.compaction.note(&result);
+        }
+        result
+    }
+
+    fn compact_log(&self, running: &mut Running, pace: Pace) -> Result<CompactionReport> {
+        let base = {
+            let mut log = self.log()?;
+            log.check_open()?;
+            if pace == Pace::Fast {
+                log.seal(self.durable())?;
+            }
+            log.sealed_end(self.options.environment.now_ms())
+        };
+        let covered = base.map(|base| base.covers());
+        let Some(base) = base.filter(|_| covered > running.snapshot) else {
+            return Ok(CompactionReport::default());
+        };
+        let written = match self.write_snapshot(base, pace) {
+            Ok(written) => written,
+            Err(error) => {
+                // On a full disk its room is wanted. One that stays is removed at the next open.
+                let _ = self.dir.remove(&names::unfinished_snapshot(base.covers()));
+                return Err(error);
+            }
+        };
+        self.publish(base)?;
+        self.compaction.snapshot_bytes.store(written.bytes, Ordering::Relaxed);
+        self.compaction.snapshot_keys.store(written.keys, Ordering::Relaxed);
+        let previous = running.snapshot.replace(base.covers());
+        let retired = self.log()?.retire(base.next_seq);
+        let (segments_retired, bytes_retired) =
+            (retired.len() as u64, retired.iter().map(|segment| segment.size).sum());
+        running.leftover.extend(previous.map(names::snapshot));
+        running.leftover.extend(retired.iter().map(|segment| names::segment(segment.first_seq)));
+        self.remove_leftover(running)?;
+        Ok(CompactionReport {
+            covered_seq: Seq(base.last_seq),
+            keys: written.keys,
+            snapshot_bytes: written.bytes,
+            segments_retired,
+            bytes_retired,
+            elapsed_ms: 0,
+        })
+    }
+
+    /// Writes the snapshot under its unfinished name, compares it with the index, and makes it and
+    /// the log that it needs durable.
+    fn write_snapshot(&self, base: Base, pace: Pace) -> Result<Written> {
+        let header = FileHeader {
+            kind: FileKind::Snapshot,
+            epoch: self.spare.epoch(),
+            store_id: self.spare.store_id(),
+            salt: self.options.environment.random(),
+            size: 0,
+        };
+        let topics = self.index.topics();
+        let appended = self.appended_bytes()?;
+        let mut snapshot = SnapshotWriter::create(&*self.dir, header, base)?;
+        let mut out = CommittedOffset::default();
+        let mut unsynced = 0;
+        for topic in &topics {
+            snapshot.topic(topic, &mut out);
+            let bytes = snapshot.write_out(false)?;
+            if bytes == 0 {
+                continue;
+            }
+            unsynced += bytes;
+            if unsynced >= SYNC_EVERY {
+                snapshot.sync()?;
+                unsynced = 0;
+            }
+            let time = match pace {
+                Pace::Fast => Duration::ZERO,
+                // The snapshot has to be whole when the log has grown by half its size.
+                Pace::Background if (self.appended_bytes()? - appended) * 2 >= snapshot.bytes() => {
+                    Duration::ZERO
+                }
+                Pace::Background => time_of(bytes),
+            };
+            if !self.compaction.signal.pause(time) {
+                return Err(Error::closed());
+            }
+        }
+        snapshot.seal()?;
+        let name = names::unfinished_snapshot(base.covers());
+        let path = self.dir.path().join(&name);
+        let file = self
+            .dir
+            .open(&name, Access::Read)
+            .map_err(|error| Error::io("read a snapshot", &path, error))?;
+        let FileHeader { salt, epoch, .. } = header;
+        Records { file: &*file, path: &path, salt, epoch, size: file.size() }
+            .compare(&topics, base.last_seq)?;
+        snapshot.finish(self.write_mark(MarkState::Open)?)
+    }
+
+    /// Gives a whole snapshot its name for good.
+    fn publish(&self, base: Base) -> Result<()> {
+        let (from, to) =
+            (names::unfinished_snapshot(base.covers()), names::snapshot(base.covers()));
+        self.dir
+            .rename(&from, &to)
+            .map_err(|error| Error::io("name a snapshot", &self.dir.path().join(to), error))?;
+        self.sync_store_dir()
+    }
+
+    /// The log depends on the same directory, and an error is told once, so it ends the store.
+    fn sync_store_dir(&self) -> Result<()> {
+        self.sync_dir().map_err(|error| self.latch.trip(error))
+    }
+
+    /// Removes what a snapshot stands for.
+    fn remove_leftover(&self, running: &mut Running) -> Result<()> {
+        while let Some(name) = running.leftover.pop() {
+            match self.dir.remove(&name) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    let path = self.dir.path().join(&name);
+                    running.leftover.push(name);
+                    return Err(Error::io("remove a file", &path, error));
+                }
+                _ => {}
+            }
+        }
+        self.sync_store_dir()
+    }
+
+    /// Bytes that were appended to the log since the store was opened.
+    fn appended_bytes(&self) -> Result<u64> {
+        Ok(self.log()?.appended_bytes())
+    }
+}
+
+/// How long writing so many bytes may take.
+fn time_of(bytes: u64) -> Duration {
+    Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / RATE)
+}

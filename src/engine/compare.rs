@@ -1,0 +1,105 @@
+//! A snapshot beside the index, topic by topic, before anything that it replaces is given up.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::entry::Entry;
+use crate::format::snapshot::Values;
+use crate::index::Topic;
+use crate::key::CommittedOffset;
+
+/// Walks through a snapshot and the topics that it was written from, in the same order.
+///
+/// Commits go on meanwhile. A value that is as old as the snapshot must stand in it; a value that
+/// stands in it must be that of the index, or the index must have a newer one or none any more.
+#[derive(Debug)]
+pub(super) struct Comparison<'a> {
+    rest: std::slice::Iter<'a, Arc<Topic>>,
+    current: Option<&'a Topic>,
+    /// Partition and seq of the values of the current topic that have to come, in order.
+    expected: std::iter::Peekable<std::vec::IntoIter<(i32, u64)>>,
+    covered: u64,
+    found: CommittedOffset,
+}
+
+impl<'a> Comparison<'a> {
+    /// Values up to the seq `covered` have to be there.
+    pub(super) fn new(topics: &'a [Arc<Topic>], covered: u64) -> Comparison<'a> {
+        Comparison {
+            rest: topics.iter(),
+            current: None,
+            expected: Vec::new().into_iter().peekable(),
+            covered,
+            found: CommittedOffset::default(),
+        }
+    }
+
+    /// Takes the next record of the snapshot.
+    pub(super) fn values(&mut self, values: Values<'_>) -> Result<()> {
+        let (group, name) = (values.group, values.topic);
+        let topic = loop {
+            match self.current {
+                Some(topic) if topic.name() == name && topic.group() == group => break topic,
+                _ => self.next_topic()?.ok_or_else(|| differs(group, name, "is not in memory"))?,
+            };
+        };
+        for value in values {
+            let Ok((
+                seq,
+                Entry::Set { partition, offset, leader_epoch, timestamp_ms, metadata, .. },
+            )) = value
+            else {
+                return Err(differs(group, name, "has a value that cannot be read"));
+            };
+            if let Some((missing, _)) = self.expected.next_if(|(next, _)| *next < partition) {
+                return Err(differs(group, name, &format!("lacks partition {missing}")));
+            }
+            let expected = self.expected.next_if(|(next, _)| *next == partition);
+            let is_expected = expected.is_none_or(|(_, expected)| expected == seq);
+            let is_there = topic.read(partition, &mut self.found);
+            let same = self.found.offset.0 == offset
+                && self.found.leader_epoch == leader_epoch
+                && self.found.commit_timestamp_ms == timestamp_ms
+                && self.found.metadata == metadata;
+            let agrees = !is_there || self.found.seq.0 > seq || (self.found.seq.0 == seq && same);
+            if !is_expected || !agrees {
+                let what = format!("has another value of partition {partition}");
+                return Err(differs(group, name, &what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that nothing is missing at the end.
+    pub(super) fn finish(mut self) -> Result<()> {
+        while self.next_topic()?.is_some() {}
+        Ok(())
+    }
+
+    /// Goes on to the next topic, if everything of this one was there.
+    fn next_topic(&mut self) -> Result<Option<&'a Topic>> {
+        if let (Some(topic), Some((missing, _))) = (self.current, self.expected.next()) {
+            let what = format!("lacks partition {missing}");
+            return Err(differs(topic.group(), topic.name(), &what));
+        }
+        self.current = self.rest.next().map(|topic| &**topic);
+        let mut expected = Vec::new();
+        if let Some(topic) = self.current {
+            topic.visit(&mut self.found, |partition, value| {
+                if value.seq.0 <= self.covered {
+                    expected.push((partition, value.seq.0));
+                }
+            });
+        }
+        self.expected = expected.into_iter().peekable();
+        Ok(self.current)
+    }
+}
+
+/// Memory or the device has changed bits: whichever it was, the log is not given up for this file.
+fn differs(group: &str, topic: &str, what: &str) -> Error {
+    Error::corrupt(format!(
+        "the snapshot that was just written differs from memory: group {group:?}, topic {topic:?} \
+         {what}; it was not used"
+    ))
+}

@@ -1,0 +1,148 @@
+//! Reading a snapshot back: into the index at open, and beside the index before it is published.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::entry::Entry;
+use crate::format::header::{FileHeader, FileKind, HEADER_LEN};
+use crate::format::mark::read_marks;
+use crate::format::names;
+use crate::format::scan::{Body, Ending, Scanner, Step};
+use crate::format::snapshot::{Base, Values};
+use crate::format::{RECORDS_START, record};
+use crate::index::{Index, Topic, Value, Writer};
+use crate::io::{Access, Dir, SegmentFile};
+use crate::report::RecoveryReport;
+
+use super::compare::Comparison;
+use super::recover::{entry_error, header_error, malformed};
+
+/// A published snapshot whose first page was read.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) path: PathBuf,
+    pub(super) header: FileHeader,
+    /// Everything up to this seq was durable in the log when the snapshot was published.
+    pub(super) durable: u64,
+    file: Arc<dyn SegmentFile>,
+}
+
+impl Snapshot {
+    /// Opens the snapshot that covers the history up to `covers`.
+    pub(super) fn open(dir: &dyn Dir, covers: u64) -> Result<Snapshot> {
+        let name = names::snapshot(covers);
+        let path = dir.path().join(&name);
+        let failed = |error| Error::io("read a snapshot", &path, error);
+        let file = dir.open(&name, Access::Read).map_err(failed)?;
+        if file.size() < u64::from(RECORDS_START) {
+            return Err(Error::corrupt("the snapshot was cut").with_path(&path).at(0));
+        }
+        let mut page = vec![0; RECORDS_START as usize];
+        file.read_at(0, &mut page).map_err(failed)?;
+        let header = page.first_chunk::<HEADER_LEN>().map_or_else(
+            || Err(Error::corrupt("the snapshot was cut")),
+            |bytes| FileHeader::decode(bytes).map_err(header_error),
+        );
+        let header = header.map_err(|error| error.with_path(&path).at(0))?;
+        if header.kind != FileKind::Snapshot || header.size != file.size() {
+            let message = format!(
+                "the header tells of a snapshot of {} bytes and the file has {}: it was cut, \
+                 extended, or is another file",
+                header.size,
+                file.size()
+            );
+            return Err(Error::corrupt(message).with_path(&path).at(0));
+        }
+        // There is one mark, and it is needed: without it nobody knows how far the log has to go.
+        let Some(mark) = read_marks(&page, header.salt).into_iter().next() else {
+            let message = "the mark of the snapshot is damaged";
+            return Err(Error::corrupt(message).with_path(&path).at(0));
+        };
+        Ok(Snapshot { path, header, durable: mark.durable, file })
+    }
+
+    /// Reads all of it into an index and returns the place in the history that it stands for.
+    pub(super) fn load(
+        &self,
+        index: &Index,
+        writer: &mut Writer,
+        report: &mut RecoveryReport,
+    ) -> Result<Base> {
+        let FileHeader { salt, epoch, size, .. } = self.header;
+        let records = Records { file: &*self.file, path: &self.path, salt, epoch, size };
+        let base = records.read(|values| {
+            let topic = index.resolve(values.group, values.topic);
+            for value in values {
+                let (seq, entry) = value.map_err(entry_error)?;
+                let Entry::Set { partition, offset, leader_epoch, timestamp_ms, metadata, .. } =
+                    entry
+                else {
+                    return Err(malformed());
+                };
+                let value = Value { offset, leader_epoch, timestamp_ms, metadata, seq };
+                // Nothing is deleted while a snapshot is loaded, so no topic is ever detached.
+                if seq == 0 || seq > self.durable || !index.set(writer, &topic, partition, value) {
+                    return Err(malformed());
+                }
+                report.snapshot_keys += 1;
+            }
+            Ok(())
+        })?;
+        report.bytes += size - u64::from(RECORDS_START);
+        Ok(base)
+    }
+}
+
+/// The records of a snapshot file, of which everything else is known.
+#[derive(Debug)]
+pub(super) struct Records<'a> {
+    pub(super) file: &'a dyn SegmentFile,
+    pub(super) path: &'a Path,
+    pub(super) salt: u64,
+    pub(super) epoch: u32,
+    pub(super) size: u64,
+}
+
+impl Records<'_> {
+    /// Calls `visit` with the values of each record, up to the seal. All of the file has to be
+    /// right.
+    pub(super) fn read(&self, mut visit: impl FnMut(Values<'_>) -> Result<()>) -> Result<Base> {
+        let mut bytes = vec![0; self.size as usize];
+        self.file
+            .read_at(0, &mut bytes)
+            .map_err(|error| Error::io("read a snapshot", self.path, error))?;
+        let mut scanner = Scanner::new(&bytes, self.salt, self.epoch);
+        let mut base = None;
+        loop {
+            let position = u64::from(scanner.position());
+            let read = match scanner.step() {
+                Step::Record(record) => match (record.body, base) {
+                    (Body::Base(first), None) => {
+                        base = Some(first);
+                        Ok(())
+                    }
+                    (Body::Values(values), Some(_)) => visit(values),
+                    (Body::Seal(_), Some(_)) => Ok(()),
+                    (Body::Unknown, Some(_)) if record.kind & record::kind::OPTIONAL != 0 => Ok(()),
+                    _ => Err(malformed()),
+                },
+                Step::End(Ending::Sealed) if position == self.size => {
+                    return base.ok_or_else(malformed);
+                }
+                Step::End(Ending::Sealed | Ending::Blank | Ending::Broken) => {
+                    Err(Error::corrupt("a record of the snapshot is damaged"))
+                }
+            };
+            read.map_err(|error| error.with_path(self.path).at(position))?;
+        }
+    }
+
+    /// Checks that the snapshot says what an index says, which may have changed since it was
+    /// written: every value of `topics` up to `covered` is there, and none that never was.
+    pub(super) fn compare(&self, topics: &[Arc<Topic>], covered: u64) -> Result<()> {
+        let mut comparison = Comparison::new(topics, covered);
+        self.read(|values| comparison.values(values))?;
+        comparison.finish().map_err(|error| error.with_path(self.path))
+    }
+}

@@ -1,0 +1,60 @@
+//! How a background thread is woken and stopped.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Says to one thread that there is something to do, or that it is time to end.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    wanted: bool,
+    stopped: bool,
+}
+
+impl Signal {
+    /// Wakes the thread, now or when it waits the next time.
+    pub(super) fn want(&self) {
+        self.state().wanted = true;
+        self.changed.notify_all();
+    }
+
+    /// Ends every wait, now and later.
+    pub(super) fn stop(&self) {
+        self.state().stopped = true;
+        self.changed.notify_all();
+    }
+
+    /// Whether [`Signal::stop`] was called.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.state().stopped
+    }
+
+    /// Waits until there is something to do. False when it is time to end.
+    pub(super) fn wait(&self) -> bool {
+        let idle = |state: &mut State| !state.wanted && !state.stopped;
+        let mut state =
+            self.changed.wait_while(self.state(), idle).unwrap_or_else(PoisonError::into_inner);
+        state.wanted = false;
+        !state.stopped
+    }
+
+    /// Lets time pass. False when it is time to end.
+    pub(super) fn pause(&self, time: Duration) -> bool {
+        let running = |state: &mut State| !state.stopped;
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(self.state(), time, running)
+            .unwrap_or_else(PoisonError::into_inner);
+        !state.stopped
+    }
+
+    /// No panic can leave two flags half changed.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

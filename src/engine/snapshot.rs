@@ -1,0 +1,180 @@
+//! A snapshot: the newest value of every live key, written beside the log and read before it.
+//!
+//! It is taken while commits go on, so some of its values may be newer than the place in the history
+//! that it stands for. The log behind that place says them again, in order, and of two values the
+//! newer one counts: the two together say what the whole log said. That holds only as long as the
+//! log has everything that the snapshot has seen, so the log is made durable first.
+
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+use crate::format::RECORDS_START;
+use crate::format::entry::Entry;
+use crate::format::header::{FileHeader, FileKind};
+use crate::format::mark::{Mark, MarkState};
+use crate::format::names;
+use crate::format::record::{RecordBuffer, Seal, Seed, chain, kind};
+use crate::format::snapshot::{Base, begin_values, push_value};
+use crate::index::Topic;
+use crate::io::{Dir, GrowingFile};
+use crate::key::CommittedOffset;
+
+/// Values of a record: enough that its frame costs nothing, and few enough that one damaged record
+/// takes little with it.
+const RECORD_BYTES: usize = 32 << 10;
+/// Bytes that are handed to the file at once.
+const CHUNK: usize = 256 << 10;
+
+/// Writes one snapshot. Until it is published it has a name that counts for nothing.
+#[derive(Debug)]
+pub(super) struct SnapshotWriter {
+    path: PathBuf,
+    file: Box<dyn GrowingFile>,
+    header: FileHeader,
+    base: Base,
+    seed: Seed,
+    record: RecordBuffer,
+    /// What was not handed to the file yet.
+    pending: Vec<u8>,
+    /// Where the next record begins.
+    position: u64,
+    chain: u64,
+    keys: u64,
+}
+
+impl SnapshotWriter {
+    /// Creates the file. `header` says all but its size.
+    pub(super) fn create(dir: &dyn Dir, header: FileHeader, base: Base) -> Result<SnapshotWriter> {
+        debug_assert_eq!(header.kind, FileKind::Snapshot);
+        let name = names::unfinished_snapshot(base.covers());
+        let path = dir.path().join(&name);
+        let file = dir
+            .create_growing(&name)
+            .map_err(|error| Error::io("create a snapshot", &path, error))?;
+        let mut writer = SnapshotWriter {
+            path,
+            file,
+            header,
+            base,
+            seed: Seed::new(header.salt, header.epoch),
+            record: RecordBuffer::default(),
+            // The page of the header is written last.
+            pending: vec![0; RECORDS_START as usize],
+            position: u64::from(RECORDS_START),
+            chain: 0,
+            keys: 0,
+        };
+        base.encode(writer.record.start());
+        writer.put(kind::BASE);
+        Ok(writer)
+    }
+
+    /// Adds the values that a topic has now.
+    pub(super) fn topic(&mut self, topic: &Topic, out: &mut CommittedOffset) {
+        let base_ms = self.base.base_ms;
+        let mut begun = false;
+        topic.visit(out, |partition, value| {
+            if begun && self.record.len() >= RECORD_BYTES {
+                self.put(kind::VALUES);
+                begun = false;
+            }
+            if !begun {
+                begin_values(self.record.start(), topic.group(), topic.name());
+                begun = true;
+            }
+            let entry = Entry::Set {
+                name: 0,
+                partition,
+                offset: value.offset.0,
+                leader_epoch: value.leader_epoch,
+                timestamp_ms: value.commit_timestamp_ms,
+                metadata: &value.metadata,
+            };
+            push_value(self.record.body(), value.seq.0, &entry, base_ms);
+            self.keys += 1;
+        });
+        if begun {
+            self.put(kind::VALUES);
+        }
+    }
+
+    /// Ends the record that was started.
+    fn put(&mut self, kind: u8) {
+        // A snapshot may be longer than a position can say; its low bits still tell neighbours apart.
+        let position = self.position as u32;
+        let (bytes, checksum) =
+            self.record.finish(kind, self.seed, position, self.base.next_seq, 0);
+        self.pending.extend_from_slice(bytes);
+        self.position += bytes.len() as u64;
+        self.chain = chain(self.chain, checksum);
+    }
+
+    /// Hands over what has gathered, if that is enough or `all` of it is wanted. Returns how many
+    /// bytes that were.
+    pub(super) fn write_out(&mut self, all: bool) -> Result<u64> {
+        let len = self.pending.len();
+        if len == 0 || (len < CHUNK && !all) {
+            return Ok(0);
+        }
+        self.file
+            .append(&self.pending)
+            .map_err(|error| Error::io("write a snapshot", &self.path, error))?;
+        self.pending.clear();
+        Ok(len as u64)
+    }
+
+    /// Makes durable what was handed over, so that the end does not come all at once.
+    pub(super) fn sync(&mut self) -> Result<()> {
+        self.file.sync().map_err(|error| Error::flush("flush a snapshot", &self.path, error))
+    }
+
+    /// Writes the seal, and makes all but the first page durable.
+    pub(super) fn seal(&mut self) -> Result<()> {
+        let seal = Seal { next_seq: self.base.next_seq, chain: self.chain };
+        seal.encode(self.record.start());
+        // The chain is that in front of the seal, and stays it.
+        let chain = self.chain;
+        self.put(kind::SEAL);
+        self.chain = chain;
+        self.write_out(true)?;
+        self.sync()
+    }
+
+    /// Writes the header and the mark, which states that everything up to `durable` is durable in
+    /// the log, and makes them durable. Now the file is whole.
+    pub(super) fn finish(mut self, durable: u64) -> Result<Written> {
+        let Base { next_seq, .. } = self.base;
+        let header = FileHeader { size: self.position, ..self.header };
+        let mark = Mark {
+            state: MarkState::Sealed,
+            epoch: header.epoch,
+            position: self.position as u32,
+            durable,
+            next_seq,
+            chain: self.chain,
+            counter: 1,
+        };
+        let mut page = vec![0; RECORDS_START as usize];
+        let encoded = header.encode();
+        page[..encoded.len()].copy_from_slice(&encoded);
+        let (at, encoded) = (mark.place() as usize, mark.encode(header.salt));
+        page[at..at + encoded.len()].copy_from_slice(&encoded);
+        self.file
+            .replace_head(&page)
+            .map_err(|error| Error::io("write a snapshot", &self.path, error))?;
+        self.sync()?;
+        Ok(Written { keys: self.keys, bytes: self.position })
+    }
+
+    /// How many bytes it has so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.position
+    }
+}
+
+/// What a finished snapshot has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Written {
+    pub(super) keys: u64,
+    pub(super) bytes: u64,
+}

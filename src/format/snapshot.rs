@@ -1,0 +1,183 @@
+//! What only snapshots have: where in the history they stand, and the values of a topic.
+
+use super::bytes::{u16_at, u32_at, u64_at};
+use super::entry::{Entries, Entry, EntryError};
+use super::record::WORD;
+
+/// The body of a snapshot's first record: the end of the log that it stands for.
+///
+/// It says what the last record of that log said, so that the segment behind it can be told from any
+/// other as if the log were still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Base {
+    /// The last data record that the snapshot covers.
+    pub(crate) last_seq: u64,
+    /// The seq of the first data record behind it, if no session ends in between. All records of the
+    /// snapshot are checked with it.
+    pub(crate) next_seq: u64,
+    /// The salt of the last segment that it covers.
+    pub(crate) salt: u64,
+    /// The chain in the seal of that segment.
+    pub(crate) chain: u64,
+    /// What the short timestamps of the snapshot count from.
+    pub(crate) base_ms: i64,
+    /// The epoch in which that segment was sealed.
+    pub(crate) epoch: u32,
+}
+
+impl Base {
+    const LEN: usize = 5 * size_of::<u64>() + size_of::<u32>();
+
+    /// The seq up to which the snapshot covers the history, which is its name.
+    pub(crate) fn covers(&self) -> u64 {
+        self.next_seq.saturating_sub(1)
+    }
+
+    pub(crate) fn encode(&self, body: &mut Vec<u8>) {
+        for number in [self.last_seq, self.next_seq, self.salt, self.chain, self.base_ms as u64] {
+            body.extend_from_slice(&number.to_le_bytes());
+        }
+        body.extend_from_slice(&self.epoch.to_le_bytes());
+    }
+
+    pub(crate) fn decode(body: &[u8]) -> Option<Base> {
+        (body.len() == Base::LEN).then(|| Base {
+            last_seq: u64_at(body, 0),
+            next_seq: u64_at(body, 8),
+            salt: u64_at(body, 16),
+            chain: u64_at(body, 24),
+            base_ms: u64_at(body, 32) as i64,
+            epoch: u32_at(body, 40),
+        })
+    }
+}
+
+/// The body of a record with values of one topic. Each record names its topic, so that each can be
+/// read without the others.
+#[derive(Clone, Debug)]
+pub(crate) struct Values<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) topic: &'a str,
+    rest: &'a [u8],
+    base_ms: i64,
+}
+
+/// The lengths of the names.
+const FIXED_LEN: usize = 2 * size_of::<u16>();
+
+/// Begins the body of a record with values. Both names were checked against the limit of 32,767
+/// bytes.
+pub(crate) fn begin_values(body: &mut Vec<u8>, group: &str, topic: &str) {
+    let start = body.len();
+    body.extend_from_slice(&(group.len() as u16).to_le_bytes());
+    body.extend_from_slice(&(topic.len() as u16).to_le_bytes());
+    body.extend_from_slice(group.as_bytes());
+    body.extend_from_slice(topic.as_bytes());
+    body.resize(start + (body.len() - start).next_multiple_of(WORD), 0);
+}
+
+/// Appends a value to the body. Only [`Entry::Set`] makes sense here; its name is zero.
+pub(crate) fn push_value(body: &mut Vec<u8>, seq: u64, value: &Entry<'_>, base_ms: i64) {
+    body.extend_from_slice(&seq.to_le_bytes());
+    value.encode(body, base_ms);
+}
+
+impl<'a> Values<'a> {
+    /// Reads the names in front of the values.
+    pub(crate) fn decode(body: &'a [u8], base_ms: i64) -> Option<Values<'a>> {
+        let lengths = body.get(..FIXED_LEN)?;
+        let (group_len, topic_len) =
+            (usize::from(u16_at(lengths, 0)), usize::from(u16_at(lengths, 2)));
+        let end = FIXED_LEN + group_len + topic_len;
+        let group = body.get(FIXED_LEN..FIXED_LEN + group_len)?;
+        let topic = body.get(FIXED_LEN + group_len..end)?;
+        let padding = body.get(end..end.next_multiple_of(WORD))?;
+        let names = (std::str::from_utf8(group).ok()?, std::str::from_utf8(topic).ok()?);
+        let whole = padding.iter().all(|byte| *byte == 0) && !group.is_empty() && !topic.is_empty();
+        let rest = body.get(end.next_multiple_of(WORD)..)?;
+        whole.then_some(Values { group: names.0, topic: names.1, rest, base_ms })
+    }
+}
+
+impl<'a> Iterator for Values<'a> {
+    /// The seq of a value and the value. Ends after the first error.
+    type Item = Result<(u64, Entry<'a>), EntryError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let Some((seq, rest)) = self.rest.split_first_chunk() else {
+            self.rest = &[];
+            return Some(Err(EntryError::Malformed));
+        };
+        let mut entries = Entries::new(rest, self.base_ms);
+        let entry = match entries.next() {
+            Some(Ok(entry @ Entry::Set { name: 0, .. })) => Ok((u64::from_le_bytes(*seq), entry)),
+            Some(Err(error)) => Err(error),
+            Some(Ok(_)) | None => Err(EntryError::Malformed),
+        };
+        self.rest = if entry.is_ok() { entries.rest() } else { &[] };
+        Some(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE_MS: i64 = 1_700_000_000_000;
+
+    fn value(partition: i32, metadata: &str) -> Entry<'_> {
+        Entry::Set {
+            name: 0,
+            partition,
+            offset: i64::MAX,
+            leader_epoch: (partition > 1).then_some(partition),
+            timestamp_ms: BASE_MS + i64::from(partition),
+            metadata,
+        }
+    }
+
+    #[test]
+    fn a_base_reads_back_whole_only() {
+        let base = Base {
+            last_seq: 1,
+            next_seq: 1 << 40,
+            salt: u64::MAX,
+            chain: 7,
+            base_ms: -5,
+            epoch: 9,
+        };
+        let mut body = Vec::new();
+        base.encode(&mut body);
+        assert_eq!(Base::decode(&body), Some(base));
+        assert_eq!(Base::decode(&body[1..]), None);
+    }
+
+    #[test]
+    fn values_read_back_and_cut_ones_do_not() {
+        let all = [(5, value(0, "")), (1 << 50, value(7, "größe")), (6, value(i32::MAX, "m"))];
+        let mut body = Vec::new();
+        begin_values(&mut body, "group", "größe");
+        let mut ends = vec![body.len()];
+        for (seq, value) in &all {
+            push_value(&mut body, *seq, value, BASE_MS);
+            ends.push(body.len());
+        }
+        let values = Values::decode(&body, BASE_MS).unwrap();
+        assert_eq!((values.group, values.topic), ("group", "größe"));
+        assert_eq!(values.map(Result::unwrap).collect::<Vec<_>>(), all);
+        for cut in 0..body.len() {
+            let read = Values::decode(&body[..cut], BASE_MS);
+            let whole = read.is_some_and(|mut values| values.all(|value| value.is_ok()));
+            assert_eq!(whole, ends.contains(&cut), "cut at {cut}");
+        }
+        let mut other = Vec::new();
+        begin_values(&mut other, "g", "t");
+        push_value(&mut other, 5, &Entry::Delete { name: 0, partition: 1 }, BASE_MS);
+        let read = Values::decode(&other, BASE_MS).unwrap().last();
+        assert_eq!(read, Some(Err(EntryError::Malformed)), "only values");
+    }
+}
