@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::format::RECORDS_START;
 use crate::format::header::{FileHeader, FileKind};
 use crate::format::mark::MarkState;
 use crate::format::names;
@@ -27,6 +28,8 @@ use super::snapshot::{SnapshotWriter, Written};
 const RATE: u64 = 32 << 20;
 /// After so many bytes a snapshot is flushed, so that its end does not hold up the log's flushes.
 const SYNC_EVERY: u64 = 4 << 20;
+/// About what a snapshot without a key has.
+const EMPTY_BYTES: u64 = RECORDS_START as u64 + 100;
 /// What a key takes in a snapshot until one was written: names shared by some keys, a leader epoch.
 const ASSUMED_KEY_BYTES: u64 = 48;
 
@@ -68,10 +71,9 @@ impl Compaction {
     /// About how many bytes a snapshot of so many keys would have now.
     pub(super) fn live_bytes(&self, keys: u64) -> u64 {
         let written = self.snapshot_keys.load(Ordering::Relaxed);
-        match self.snapshot_bytes.load(Ordering::Relaxed).checked_div(written) {
-            Some(each) => keys.saturating_mul(each),
-            None => keys.saturating_mul(ASSUMED_KEY_BYTES),
-        }
+        let values = self.snapshot_bytes().saturating_sub(EMPTY_BYTES);
+        let each = values.checked_div(written).unwrap_or(ASSUMED_KEY_BYTES);
+        EMPTY_BYTES + keys.saturating_mul(each)
     }
 
     /// The size of the newest snapshot.
@@ -172,7 +174,7 @@ impl Engine {
             let mut log = self.log()?;
             log.check_open()?;
             if pace == Pace::Fast {
-                log.seal(self.durable())?;
+                log.seal(&self.index, self.durable())?;
             }
             log.sealed_end(self.options.environment.now_ms())
         };
@@ -180,15 +182,14 @@ impl Engine {
         let Some(base) = base.filter(|_| covered > running.snapshot) else {
             return Ok(CompactionReport::default());
         };
-        let written = match self.write_snapshot(base, pace) {
-            Ok(written) => written,
-            Err(error) => {
-                // On a full disk its room is wanted. One that stays is removed at the next open.
-                let _ = self.dir.remove(&names::unfinished_snapshot(base.covers()));
-                return Err(error);
-            }
-        };
-        self.publish(base)?;
+        let published = self.write_snapshot(base, pace).and_then(|written| {
+            self.publish(base)?;
+            Ok(written)
+        });
+        let written = published.inspect_err(|_| {
+            // On a full disk its room is wanted. One that stays is removed at the next open.
+            let _ = self.dir.remove(&names::unfinished_snapshot(base.covers()));
+        })?;
         self.compaction.snapshot_bytes.store(written.bytes, Ordering::Relaxed);
         self.compaction.snapshot_keys.store(written.keys, Ordering::Relaxed);
         let previous = running.snapshot.replace(base.covers());

@@ -177,13 +177,19 @@ impl Log {
         (self.past.segments.len() as u64 + 1, sealed + active)
     }
 
+    /// Asks for a compaction if the sealed segments have grown large enough.
+    pub(crate) fn consider_compaction(&self, index: &Index) {
+        let sealed = self.past.segments.iter().map(|segment| segment.size).sum();
+        self.surroundings.compaction.consider(sealed, index.keys());
+    }
+
     /// Goes on in a new segment, unless the active one has no data that an earlier one has not.
-    pub(crate) fn seal(&mut self, durable: u64) -> Result<()> {
+    pub(crate) fn seal(&mut self, index: &Index, durable: u64) -> Result<()> {
         let sealed = self.past.end.map_or(0, |(end, _)| end.last_seq);
         if self.last_seq() == sealed && !self.appender.is_sealed() {
             return Ok(());
         }
-        self.roll(room_for(&[], 0), durable)
+        self.roll(index, room_for(&[], 0), durable)
     }
 
     /// The place in the history where the sealed part of the log ends.
@@ -230,9 +236,8 @@ impl Log {
             {
                 self.append_names(changes, durable)?;
             } else {
-                self.roll(room_for(changes, len), durable)?;
-                let sealed = self.past.segments.iter().map(|segment| segment.size).sum();
-                self.surroundings.compaction.consider(sealed, index.keys());
+                self.roll(index, room_for(changes, len), durable)?;
+                self.consider_compaction(index);
             }
         }
         let appended = self.appender.append_batch(&mut self.batch, durable);
@@ -244,7 +249,7 @@ impl Log {
         let deletes = |change: &&Change<'_>| !sets(change);
         changes.iter().filter(deletes).for_each(|change| self.apply(index, change, seq));
         if self.appender.is_half_full() && !self.surroundings.spare.is_wanted() {
-            self.surroundings.spare.want(self.next_size());
+            self.surroundings.spare.want(self.next_size(index));
         }
         Ok(seq)
     }
@@ -319,7 +324,7 @@ impl Log {
     /// Goes on in a new segment that has room for `needed` bytes of records.
     ///
     /// Each step can fail for want of room, and leaves a log that a later call can go on from.
-    fn roll(&mut self, needed: usize, durable: u64) -> Result<()> {
+    fn roll(&mut self, index: &Index, needed: usize, durable: u64) -> Result<()> {
         let largest = self.surroundings.segment_size;
         let needed = needed as u64;
         if needed > largest.min(MAX_RECORD_LEN as u64) {
@@ -327,7 +332,7 @@ impl Log {
                 "the batch needs {needed} bytes of a segment, and a segment has {largest}"
             )));
         }
-        let size = self.next_size().max(needed.next_power_of_two()).min(largest);
+        let size = self.next_size(index).max(needed.next_power_of_two()).min(largest);
         let Surroundings { dir, spare, .. } = &self.surroundings;
         let segment = spare.take(needed, size).map_err(|error| self.failed(error))?;
         let now_ms = spare.now_ms();
@@ -360,9 +365,21 @@ impl Log {
         Ok(())
     }
 
-    /// The size of the segment after the active one: twice as large, up to the limit.
-    fn next_size(&self) -> u64 {
-        (self.appender.segment().header().size * 2).min(self.surroundings.segment_size)
+    /// The size of the segment after the active one.
+    ///
+    /// Twice as large if this one fills quickly, so that a busy store rolls over rarely, and as large
+    /// otherwise, so that a store with little to do stays small for years. With much that lives, small
+    /// segments would only be many.
+    fn next_size(&self, index: &Index) -> u64 {
+        /// A segment that takes longer than this to fill is large enough.
+        const QUICKLY_MS: i64 = 60_000;
+        let Surroundings { spare, compaction, segment_size, .. } = &self.surroundings;
+        let size = self.appender.segment().header().size;
+        let age_ms = spare.now_ms().saturating_sub(self.appender.base_ms());
+        let quickly = self.appender.is_half_full() && age_ms < QUICKLY_MS;
+        let wanted = if quickly { size.saturating_mul(2) } else { size };
+        let share = compaction.live_bytes(index.keys()) / 8;
+        wanted.max(share.next_power_of_two()).min(*segment_size)
     }
 
     /// Remembers a failed write, if it is one to be remembered.

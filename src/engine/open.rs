@@ -73,6 +73,7 @@ pub(crate) fn open(dir: Arc<dyn Dir>, options: &Options) -> Result<Engine> {
         process: std::process::id(),
     };
     engine.set_marked(last_seq);
+    engine.log()?.consider_compaction(&engine.index);
     Ok(engine)
 }
 

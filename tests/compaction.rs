@@ -1,0 +1,277 @@
+//! Compaction: what a snapshot stands for is all there, disk use depends on what lives, and a
+//! compaction that fails costs nothing but room. Crashes in the middle of one are part of the
+//! histories in `durability.rs`, rot in a snapshot of those in `recovery.rs`.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use pagemark::testkit::{Op, SimDisk};
+use pagemark::{Commit, CommitBatch, ErrorKind, Key, NextOffset, OffsetStore, Options};
+use support::{Lots, Player, Step, check_files, history, observe, options};
+
+/// Everything about every value, seqs included.
+fn everything(store: &OffsetStore) -> Vec<String> {
+    let mut all = Vec::new();
+    for group in store.groups() {
+        store.visit_group(&group, |topic, partition, value| {
+            all.push(format!(
+                "{group}/{topic}/{partition}: {} {} {:?} {} {}",
+                value.seq().get(),
+                value.offset().0,
+                value.leader_epoch(),
+                value.commit_timestamp_ms(),
+                value.metadata()
+            ));
+        });
+    }
+    all
+}
+
+#[test]
+fn replay_of_the_compacted_store_equals_replay_of_the_original() {
+    for seed in 500..560 {
+        let mut steps = history(seed, 80);
+        steps.retain(|step| !matches!(step, Step::Reopen | Step::Compact));
+        let mut original = Player::new(SimDisk::new(), options(seed));
+        original.play(&steps).unwrap();
+        let mut lots = Lots(seed);
+        for at in (0..=steps.len()).rev() {
+            if lots.below(6) == 0 {
+                steps.insert(at, Step::Compact);
+            }
+        }
+        let mut compacted = Player::new(SimDisk::new(), options(seed));
+        compacted.play(&steps).unwrap();
+        let [original, compacted] = [original, compacted].map(|player| {
+            let store = player.options.open_in(player.disk.process_crash().dir()).unwrap();
+            everything(&store)
+        });
+        assert_eq!(original, compacted, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_snapshot_has_many_keys_and_long_values() {
+    let disk = SimDisk::new();
+    let options = options(1).segment_size(1 << 20);
+    let store = options.open_in(disk.dir()).unwrap();
+    let mut expected = BTreeMap::new();
+    for i in 0..30_000_u32 {
+        let (group, topic) = (format!("group-{}", i % 7), format!("topic-{}", i % 3));
+        let partition = if i % 5 == 0 { (i * 70_001 % 1_000_000) as i32 } else { (i / 21) as i32 };
+        let metadata = "m".repeat(if i % 100 == 0 { 4096 } else { (i % 3) as usize });
+        let epoch = if i % 2 == 0 { i32::MAX } else { 5 };
+        let commit = Commit::new(NextOffset(i64::from(i))).metadata(&metadata).leader_epoch(epoch);
+        let commit = commit.timestamp_ms(if i % 11 == 0 { i64::MIN } else { 1_700_000_000_000 });
+        let receipt = store.commit(Key::new(&group, &topic, partition), commit).unwrap();
+        expected.insert((group, topic, partition), (i, receipt.seq(), metadata, epoch));
+    }
+    let report = store.compact().unwrap();
+    assert_eq!(report.keys, expected.len() as u64);
+    assert_eq!(store.stats().segments, 1);
+    assert_eq!(report.snapshot_bytes, store.stats().snapshot_bytes);
+    let before = everything(&store);
+    let store = options.open_in(disk.process_crash().dir()).unwrap();
+    assert_eq!(everything(&store), before);
+    assert_eq!(store.recovery_report().snapshot_keys, expected.len() as u64);
+    assert_eq!(store.recovery_report().changes, 0, "nothing but the snapshot was needed");
+    for ((group, topic, partition), (offset, seq, metadata, epoch)) in &expected {
+        let found = store.fetch(Key::new(group, topic, *partition)).unwrap();
+        assert_eq!((found.offset().0, found.seq()), (i64::from(*offset), *seq));
+        assert_eq!((found.metadata(), found.leader_epoch()), (&**metadata, Some(*epoch)));
+    }
+}
+
+#[test]
+fn without_anything_new_nothing_is_done() {
+    let disk = SimDisk::new();
+    let store = options(2).open_in(disk.dir()).unwrap();
+    assert_eq!(store.compact().unwrap(), Default::default(), "an empty store");
+    store.commit(Key::new("g", "t", 0), NextOffset(7)).unwrap();
+    let report = store.compact().unwrap();
+    assert_eq!((report.keys, report.segments_retired), (1, 1));
+    let files = disk.files();
+    assert_eq!(store.compact().unwrap(), Default::default());
+    assert_eq!(disk.files(), files);
+    assert_eq!(store.stats().compaction.completed, 1);
+    // The last key goes, and with it what the snapshot says of it.
+    store.delete(Key::new("g", "t", 0)).unwrap();
+    let report = store.compact().unwrap();
+    assert_eq!((report.keys, report.segments_retired), (0, 1));
+    drop(store);
+    let store = options(3).open_in(disk.power_cut(0).dir()).unwrap();
+    assert!(store.groups().is_empty());
+}
+
+#[test]
+fn a_compaction_that_fails_is_loud_and_stops_nobody() {
+    let kinds = [Op::Create, Op::Write, Op::SyncFile, Op::Open, Op::Read, Op::Rename, Op::SyncDir];
+    let (mut failed, mut poisoned) = (0, 0);
+    for kind in kinds {
+        for n in 0..30 {
+            let disk = SimDisk::new();
+            let options = options(4);
+            let store = options.open_in(disk.dir()).unwrap();
+            for i in 0..50 {
+                store.commit(Key::new("g", "t", i), NextOffset(1)).unwrap();
+            }
+            store.compact().unwrap();
+            store.commit(Key::new("g", "t", 3), NextOffset(2)).unwrap();
+            disk.fail_nth(kind, n, std::io::ErrorKind::Other);
+            let Err(error) = store.compact() else { break };
+            failed += 1;
+            let stats = store.stats();
+            assert_eq!(stats.compaction.failed, 1);
+            assert_eq!(stats.compaction.failure, Some(error.to_string()));
+            if stats.poisoned.is_none() {
+                store.commit(Key::new("g", "t", 4), NextOffset(2)).unwrap();
+                let report = store.compact().unwrap();
+                assert_eq!((report.keys, store.stats().compaction.failure), (50, None));
+                check_files(&disk, &(kind, n));
+            } else {
+                // The log itself could not be written, or the directory that it depends on.
+                poisoned += 1;
+                let error = store.commit(Key::new("g", "t", 4), NextOffset(2)).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Poisoned);
+            }
+            let mut shown = observe(&store);
+            drop(store);
+            let store = options.open_in(disk.process_crash().dir()).unwrap();
+            if stats.poisoned.is_some() {
+                // The commit behind the first compaction was buffered, and its flush failed.
+                let key = ("g".to_owned(), "t".to_owned(), 3);
+                let kept = store.fetch(Key::new("g", "t", 3)).unwrap().offset();
+                assert!(kept == NextOffset(1) || kept == NextOffset(2));
+                shown.insert(key, (kept.0, String::new()));
+            }
+            assert_eq!(observe(&store), shown, "{kind:?} {n}");
+        }
+    }
+    assert!(
+        failed > 10 && poisoned > 0 && poisoned < failed,
+        "{failed} failed, {poisoned} poisoned"
+    );
+}
+
+#[test]
+fn a_full_disk_ends_a_compaction_and_leaves_its_room() {
+    let disk = SimDisk::new();
+    let store = options(5).open_in(disk.dir()).unwrap();
+    for i in 0..100 {
+        let commit = Commit::new(NextOffset(1)).metadata("a rather long text for a value");
+        store.commit(Key::new("g", "t", i), commit).unwrap();
+    }
+    // Room for the segment that the log goes on in, and for half of the snapshot.
+    disk.capacity(Some(disk.used() + (16 << 10) + (6 << 10)));
+    let error = store.compact().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+    check_files(&disk, &"full");
+    store.commit(Key::new("g", "t", 0), NextOffset(2)).unwrap();
+    disk.capacity(None);
+    assert_eq!(store.compact().unwrap().keys, 100);
+}
+
+/// Plays `commits` calls of `commit` with the background threads, and checks the disk now and then.
+fn bounded(options: &Options, commits: u64, mut commit: impl FnMut(&OffsetStore, u64)) {
+    const SEGMENT: u64 = 64 << 10;
+    let disk = SimDisk::new();
+    let options = options.clone().segment_size(SEGMENT).background(true);
+    let store = options.open_in(disk.dir()).unwrap();
+    for i in 0..commits {
+        commit(&store, i);
+        if i % 1_000 > 0 {
+            continue;
+        }
+        // A compaction may be under way, or behind: then it has to come to the bound all the same.
+        let mut rounds = 0;
+        loop {
+            let stats = store.stats();
+            if disk.used() <= 2 * stats.live_bytes + 2 * SEGMENT {
+                break;
+            }
+            rounds += 1;
+            assert!(rounds < 2_000_000, "{} bytes on disk: {stats:?}", disk.used());
+            std::thread::yield_now();
+        }
+    }
+    assert!(store.stats().compaction.completed > 3, "{:?}", store.stats());
+    assert_eq!(store.stats().compaction.failed, 0);
+    let before = everything(&store);
+    drop(store);
+    let store = options.background(false).open_in(disk.process_crash().dir()).unwrap();
+    assert_eq!(everything(&store), before);
+}
+
+#[test]
+fn disk_use_depends_on_what_lives_whatever_the_pattern() {
+    let commit = |store: &OffsetStore, key: u64, i: u64| {
+        let (group, topic) =
+            (format!("group-{}", key / 1_000), format!("topic-{}", key / 100 % 10));
+        let key = Key::new(&group, &topic, (key % 100) as i32);
+        store.commit(key, NextOffset(i as i64)).unwrap();
+    };
+    let mut lots = Lots(6);
+    bounded(&options(6), 60_000, |store, i| commit(store, lots.below(5_000), i));
+    bounded(&options(7), 40_000, |store, i| commit(store, 0, i));
+    // Ever new keys that are deleted again.
+    bounded(&options(8), 20_000, |store, i| {
+        let group = |i: u64| format!("console-consumer-{i}");
+        store.commit(Key::new(&group(i), "t", 0), NextOffset(1)).unwrap();
+        if i >= 10 {
+            store.delete_group(&group(i - 10)).unwrap();
+        }
+    });
+}
+
+#[test]
+fn commits_and_deletes_go_on_while_snapshots_are_taken() {
+    let temp = tempfile::tempdir().unwrap();
+    let options = options(9).segment_size(64 << 10);
+    let store = options.open(temp.path()).unwrap();
+    let (done, compactions) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let committers: Vec<_> = (0..3_u64)
+            .map(|thread| {
+                let (store, compactions) = (&store, &compactions);
+                scope.spawn(move || {
+                    let mut lots = Lots(thread);
+                    // Some thousands for each snapshot that is taken meanwhile.
+                    let enough = |i| i >= 5_000 && compactions.load(Ordering::Relaxed) >= 10;
+                    for i in (0..10_000_000).take_while(|i| !enough(*i)) {
+                        let group = format!("group-{}", lots.below(20));
+                        match lots.below(40) {
+                            0 => drop(store.delete_group(&group).unwrap()),
+                            1 => drop(store.delete_topic(&group, "topic-1").unwrap()),
+                            _ => {
+                                let mut batch = CommitBatch::new(&group);
+                                for _ in 0..1 + lots.below(3) {
+                                    let partition = lots.below(50) as i32;
+                                    let topic = format!("topic-{}", lots.below(3));
+                                    batch.commit(&topic, partition, NextOffset(i));
+                                }
+                                store.commit_batch(&batch).unwrap();
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        let compactor = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let taken = store.compact().unwrap().snapshot_bytes > 0;
+                compactions.fetch_add(u64::from(taken), Ordering::Relaxed);
+            }
+        });
+        let joined: Vec<_> = committers.into_iter().map(|thread| thread.join()).collect();
+        done.store(true, Ordering::Relaxed);
+        compactor.join().unwrap();
+        assert!(joined.iter().all(Result::is_ok));
+    });
+    let before = everything(&store);
+    store.close().unwrap();
+    let store = options.open(temp.path()).unwrap();
+    assert!(store.recovery_report().clean);
+    assert_eq!(everything(&store), before);
+}
