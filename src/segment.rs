@@ -1,5 +1,7 @@
 //! One segment: a file of fixed size that records are appended to.
 
+mod reader;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use crate::format::mark::{Mark, MarkState};
 use crate::format::record::{Name, Open, RecordBuffer, Seal, Seed, Start, chain, kind};
 use crate::format::{entry, names};
 use crate::io::{Dir, SegmentFile};
+
+pub(crate) use self::reader::{PIECE, RecordReader, Window};
 
 /// The smallest file that has room for a header page, a first record and a seal.
 pub(crate) const MIN_FILE_SIZE: u64 = RECORDS_START as u64 + 256;
@@ -85,13 +89,13 @@ impl Segment {
     }
 
     /// Writes bytes that are no record: the zeros that erase a torn tail.
-    pub(crate) fn erase(&self, from: u32, to: u32) -> Result<()> {
+    pub(crate) fn erase(&self, from: u64, to: u64) -> Result<()> {
         const ZEROS: [u8; 4096] = [0; 4096];
         let mut position = from;
         while position < to {
-            let len = (to - position).min(ZEROS.len() as u32);
+            let len = (to - position).min(ZEROS.len() as u64);
             self.file
-                .write_at(u64::from(position), &ZEROS[..len as usize])
+                .write_at(position, &ZEROS[..len as usize])
                 .map_err(|error| Error::io("erase a torn tail", &self.path(), error))?;
             position += len;
         }

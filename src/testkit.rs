@@ -3,16 +3,20 @@
 //! For tests of what a crash leaves behind, and for fuzzing. Behind the feature `testkit`; its names
 //! may change in any version.
 
+use std::io;
+
 use crate::format::RECORDS_START;
 use crate::format::bytes::{put, u64_at};
 use crate::format::entry::{Entries, Entry};
-use crate::format::header::{FileHeader, HEADER_LEN};
+use crate::format::header::{FileHeader, FileKind, HEADER_LEN};
 use crate::format::mark::{MARK_LEN, MARK_POSITIONS, Mark};
 use crate::format::names::{self, FileName};
 use crate::format::record::{
     Name, Open, RECORD_HEADER_LEN, RecordBuffer, RecordHeader, Seal, Seed, Start, WORD, chain, kind,
 };
-use crate::format::scan::{Body, Ending, Scanner, Step, end_of_data, search};
+use crate::format::scan::{Body, Ending, end_of_data};
+
+use crate::segment::{RecordReader, Window};
 
 pub use crate::io::sim::{Op, SimDisk};
 pub use crate::io::{Access, Dir, DirLock, GrowingFile, SegmentFile};
@@ -176,8 +180,7 @@ pub fn fuzz_scan(input: &[u8]) {
     bytes.resize(bytes.len().next_multiple_of(512), 0);
     let (whole, _) = scan(&bytes);
     assert!(whole.len() >= written, "{} of {written} records are read", whole.len());
-    let end = end_of_data(&bytes, RECORDS_START as usize);
-    let span = end - RECORDS_START as usize;
+    let span = end_of_data(&bytes[RECORDS_START as usize..]);
     for part in 0..=16 {
         let cut = RECORDS_START as usize + span * part / 16;
         let mut bytes = bytes.clone();
@@ -212,31 +215,70 @@ struct Seen {
     durable: Option<u64>,
 }
 
-/// Reads what can be read, and searches what lies behind.
+/// Reads what can be read, and searches what lies behind: the same in pieces of any size.
 fn scan(bytes: &[u8]) -> (Vec<Seen>, Ending) {
-    let mut scanner = Scanner::new(bytes, SALT, 1);
-    let mut seen = Vec::new();
-    let ending = loop {
-        match scanner.step() {
-            Step::Record(record) => {
-                let position = record.position as usize;
-                let end = position + record.len as usize;
-                assert_eq!(end, scanner.position() as usize, "records follow each other");
-                if let Body::Batch(entries) = record.body {
-                    assert!(entries.count() <= record.len as usize / WORD);
-                }
-                let (kind, seq, durable) = (record.kind, record.seq, record.durable);
-                seen.push(Seen { position, end, kind, seq, durable });
+    let whole = scan_by(bytes, bytes.len()).ok();
+    assert!(whole.is_some(), "memory can always be read");
+    for piece in [1, 13, 64, 509] {
+        assert_eq!(scan_by(bytes, piece).ok(), whole, "in pieces of {piece} bytes");
+    }
+    whole.unwrap_or((Vec::new(), Ending::Broken))
+}
+
+fn scan_by(bytes: &[u8], piece: usize) -> io::Result<(Vec<Seen>, Ending)> {
+    let file = Bytes(bytes);
+    let mut window = Window::new(piece);
+    let size = bytes.len() as u64;
+    let header = FileHeader { kind: FileKind::Segment, epoch: 1, store_id: 1, salt: SALT, size };
+    let mut reader = RecordReader::new(&file, &header, &mut window);
+    let mut seen: Vec<Seen> = Vec::new();
+    while reader.fill()? {
+        for record in reader.records() {
+            let position = record.position as usize;
+            let end = position + record.len as usize;
+            let before = seen.last().map_or(RECORDS_START as usize, |record| record.end);
+            assert_eq!(before, position, "records follow each other");
+            if let Body::Batch(entries) = record.body {
+                assert!(entries.count() <= record.len as usize / WORD);
             }
-            Step::End(ending) => break ending,
+            let (kind, seq, durable) = (record.kind, record.seq, record.durable);
+            seen.push(Seen { position, end, kind, seq, durable });
         }
-    };
-    assert!(matches!(scanner.step(), Step::End(again) if again == ending), "the end stays");
-    let remains = search(bytes, scanner.position(), scanner.seed(), scanner.next_seq());
-    let end = end_of_data(bytes, scanner.position() as usize);
-    assert_eq!(remains.end as usize, end, "the search knows where the data ends");
-    assert!(ending != Ending::Blank || remains.end == scanner.position());
-    (seen, ending)
+    }
+    assert!(!reader.fill()?, "the end stays");
+    let ending = reader.ending()?;
+    let position = reader.scanner().position();
+    assert_eq!(seen.last().map_or(RECORDS_START as usize, |record| record.end), position as usize);
+    let remains = reader.remains(reader.scanner().next_seq())?;
+    let end = position + end_of_data(&bytes[position as usize..]) as u64;
+    assert_eq!(remains.end, end, "the search knows where the data ends");
+    assert!(ending != Ending::Blank || remains.end == position);
+    Ok((seen, ending))
+}
+
+/// A file that is these bytes and cannot be written.
+#[derive(Debug)]
+struct Bytes<'a>(&'a [u8]);
+
+impl SegmentFile for Bytes<'_> {
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<()> {
+        let rest = usize::try_from(position).ok().and_then(|position| self.0.get(position..));
+        let bytes = rest.and_then(|rest| rest.get(..into.len()));
+        into.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Appends records as `input` describes them, and returns how many of them a reader must read.

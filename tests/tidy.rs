@@ -190,7 +190,7 @@ fn the_floors_know_only_those_below() {
         ),
         (
             &engine,
-            &["src/format/", "src/io/", "src/index/", "src/segment.rs"],
+            &["src/format/", "src/io/", "src/index/", "src/segment.rs", "src/segment/"],
             "only the engine stands above these floors, and a grouped import would hide a use of it",
         ),
     ];

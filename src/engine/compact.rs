@@ -254,9 +254,8 @@ impl Engine {
             .dir
             .open(&name, Access::Read)
             .map_err(|error| Error::io("read a snapshot", &path, error))?;
-        let FileHeader { salt, epoch, .. } = header;
-        Records { file: &*file, path: &path, salt, epoch, size: file.size() }
-            .compare(&topics, base.last_seq)?;
+        let records = Records { file: &*file, path: &path, header: &header };
+        records.compare(&topics, base.last_seq)?;
         snapshot.finish(self.write_mark(MarkState::Open)?)
     }
 

@@ -9,6 +9,7 @@ use crate::format::mark::MarkState;
 use crate::format::{names, scan};
 use crate::io::disk::DiskDir;
 use crate::options::WritePath;
+use crate::segment::{PIECE, Window};
 
 use super::recover::Loaded;
 
@@ -24,19 +25,18 @@ pub(crate) fn dump(path: &Path, mut visit: impl FnMut(&Record<'_>)) -> Result<Su
         Some(names::FileName::Segment(first_seq)) => first_seq,
         _ => 0,
     };
-    let loaded = Loaded::read_named(&dir, name, first_seq, Vec::new())?;
-    let mut names: Vec<(&str, &str)> = Vec::new();
-    let mut scanner = loaded.scanner();
+    let loaded = Loaded::read_named(&dir, name, first_seq)?;
+    let mut names = Names::new();
+    let mut window = Window::new(PIECE);
+    let mut reader = loaded.reader(&mut window);
     let mut records = 0;
-    let ending = loop {
-        match scanner.step() {
-            scan::Step::Record(record) => {
-                records += 1;
-                visit(&describe(record, &mut names));
-            }
-            scan::Step::End(ending) => break ending,
+    while reader.fill().map_err(|error| loaded.failed(error))? {
+        for record in reader.records() {
+            records += 1;
+            visit(&describe(record, &mut names));
         }
-    };
+    }
+    let ending = reader.ending().map_err(|error| loaded.failed(error))?;
     Ok(Summary {
         store_id: loaded.header.store_id,
         salt: loaded.header.salt,
@@ -44,7 +44,7 @@ pub(crate) fn dump(path: &Path, mut visit: impl FnMut(&Record<'_>)) -> Result<Su
         size: loaded.header.size,
         marks: loaded.marks.iter().map(describe_mark).collect(),
         records,
-        end: u64::from(scanner.position()),
+        end: reader.scanner().position(),
         ending: match ending {
             scan::Ending::Sealed => Ending::Sealed,
             scan::Ending::Blank => Ending::Blank,
@@ -66,7 +66,10 @@ fn describe_mark(mark: &crate::format::mark::Mark) -> Mark {
     }
 }
 
-fn describe<'a>(record: scan::Record<'a>, names: &mut Vec<(&'a str, &'a str)>) -> Record<'a> {
+/// The groups and topics of the file, by their ids.
+type Names = Vec<(String, String)>;
+
+fn describe<'a>(record: scan::Record<'a>, names: &'a mut Names) -> Record<'a> {
     let kind = record.kind;
     let body = match record.body {
         scan::Body::Start(start) => {
@@ -75,7 +78,7 @@ fn describe<'a>(record: scan::Record<'a>, names: &mut Vec<(&'a str, &'a str)>) -
         scan::Body::Open(open) => Body::Open { epoch: open.epoch, next_seq: open.next_seq },
         scan::Body::Name(name) => {
             if name.id as usize == names.len() {
-                names.push((name.group, name.topic));
+                names.push((name.group.to_owned(), name.topic.to_owned()));
             }
             Body::Name { id: name.id, group: name.group, topic: name.topic }
         }
@@ -100,7 +103,7 @@ fn describe<'a>(record: scan::Record<'a>, names: &mut Vec<(&'a str, &'a str)>) -
         scan::Body::Malformed => Body::Malformed { kind },
     };
     Record {
-        position: u64::from(record.position),
+        position: record.position,
         length: u64::from(record.len),
         seq: record.seq,
         durable_seq: record.durable,
@@ -108,14 +111,15 @@ fn describe<'a>(record: scan::Record<'a>, names: &mut Vec<(&'a str, &'a str)>) -
     }
 }
 
-fn changes<'a>(entries: Entries<'a>, names: &[(&'a str, &'a str)]) -> Option<Vec<Change<'a>>> {
+fn changes<'a>(entries: Entries<'a>, names: &'a Names) -> Option<Vec<Change<'a>>> {
     entries
         .map(|entry| {
             let entry = entry.ok()?;
             let (Entry::Set { name, .. }
             | Entry::Delete { name, .. }
             | Entry::DeleteTopic { name }) = entry;
-            Some(change(entry, *names.get(name as usize)?))
+            let (group, topic) = names.get(name as usize)?;
+            Some(change(entry, (group, topic)))
         })
         .collect()
 }

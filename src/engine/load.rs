@@ -4,16 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::format::RECORDS_START;
 use crate::format::entry::Entry;
 use crate::format::header::{FileHeader, FileKind, HEADER_LEN};
 use crate::format::mark::read_marks;
 use crate::format::names;
-use crate::format::scan::{Body, Ending, Scanner, Step};
+use crate::format::record::kind;
+use crate::format::scan::{Body, Ending};
 use crate::format::snapshot::{Base, Values};
-use crate::format::{RECORDS_START, record};
 use crate::index::{Index, Topic, Value, Writer};
 use crate::io::{Access, Dir, SegmentFile};
 use crate::report::RecoveryReport;
+use crate::segment::{PIECE, RecordReader, Window};
 
 use super::compare::Comparison;
 use super::recover::{entry_error, header_error, malformed};
@@ -69,8 +71,7 @@ impl Snapshot {
         writer: &mut Writer,
         report: &mut RecoveryReport,
     ) -> Result<Base> {
-        let FileHeader { salt, epoch, size, .. } = self.header;
-        let records = Records { file: &*self.file, path: &self.path, salt, epoch, size };
+        let records = Records { file: &*self.file, path: &self.path, header: &self.header };
         let base = records.read(|values| {
             let topic = index.resolve(values.group, values.topic);
             for value in values {
@@ -89,7 +90,7 @@ impl Snapshot {
             }
             Ok(())
         })?;
-        report.bytes += size - u64::from(RECORDS_START);
+        report.bytes += self.header.size - u64::from(RECORDS_START);
         Ok(base)
     }
 }
@@ -99,42 +100,40 @@ impl Snapshot {
 pub(super) struct Records<'a> {
     pub(super) file: &'a dyn SegmentFile,
     pub(super) path: &'a Path,
-    pub(super) salt: u64,
-    pub(super) epoch: u32,
-    pub(super) size: u64,
+    pub(super) header: &'a FileHeader,
 }
 
 impl Records<'_> {
     /// Calls `visit` with the values of each record, up to the seal. All of the file has to be
     /// right.
     pub(super) fn read(&self, mut visit: impl FnMut(Values<'_>) -> Result<()>) -> Result<Base> {
-        let mut bytes = vec![0; self.size as usize];
-        self.file
-            .read_at(0, &mut bytes)
-            .map_err(|error| Error::io("read a snapshot", self.path, error))?;
-        let mut scanner = Scanner::new(&bytes, self.salt, self.epoch);
+        let failed = |error| Error::io("read a snapshot", self.path, error);
+        let mut window = Window::new(PIECE);
+        let mut reader = RecordReader::new(self.file, self.header, &mut window);
         let mut base = None;
-        loop {
-            let position = u64::from(scanner.position());
-            let read = match scanner.step() {
-                Step::Record(record) => match (record.body, base) {
+        while reader.fill().map_err(failed)? {
+            for record in reader.records() {
+                let position = record.position;
+                let read = match (record.body, base) {
                     (Body::Base(first), None) => {
                         base = Some(first);
                         Ok(())
                     }
                     (Body::Values(values), Some(_)) => visit(values),
                     (Body::Seal(_), Some(_)) => Ok(()),
-                    (Body::Unknown, Some(_)) if record.kind & record::kind::OPTIONAL != 0 => Ok(()),
+                    (Body::Unknown, Some(_)) if record.kind & kind::OPTIONAL != 0 => Ok(()),
                     _ => Err(malformed()),
-                },
-                Step::End(Ending::Sealed) if position == self.size => {
-                    return base.ok_or_else(malformed);
-                }
-                Step::End(Ending::Sealed | Ending::Blank | Ending::Broken) => {
-                    Err(Error::corrupt("a record of the snapshot is damaged"))
-                }
-            };
-            read.map_err(|error| error.with_path(self.path).at(position))?;
+                };
+                read.map_err(|error| error.with_path(self.path).at(position))?;
+            }
+        }
+        let (ending, end) = (reader.ending().map_err(failed)?, reader.scanner().position());
+        match base {
+            Some(base) if ending == Ending::Sealed && end == self.file.size() => Ok(base),
+            _ => {
+                let message = "a record of the snapshot is damaged";
+                Err(Error::corrupt(message).with_path(self.path).at(end))
+            }
         }
     }
 

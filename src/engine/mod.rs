@@ -11,7 +11,6 @@ mod decide;
 mod delete;
 mod dump;
 mod fetch;
-mod latest;
 mod load;
 mod log;
 mod open;

@@ -334,7 +334,7 @@ impl Opening<'_> {
     fn go_on(&self, found: &mut Found, spare: &Spare, open: Open) -> Result<Appender> {
         let (current, end) = (&found.current, found.tail.end);
         let segment = self.segment(current.first_seq, current.header, current.newest_mark())?;
-        segment.erase(end.position, found.tail.remains.end)?;
+        segment.erase(u64::from(end.position), found.tail.remains.end)?;
         let segment = Arc::new(segment);
         let names = u32::try_from(found.tail.names.len()).unwrap_or(u32::MAX);
         let mut appender =

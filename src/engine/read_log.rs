@@ -12,7 +12,7 @@ use crate::format::scan::Ending;
 use crate::index::{Index, Writer};
 use crate::io::{Dir, SegmentFile};
 use crate::report::{Cut, RecoveryReport};
-use crate::segment::End;
+use crate::segment::{End, PIECE, Window};
 
 use super::decide::{Damage, Decision, Next, Promise, Seal, decide};
 use super::log::Past;
@@ -85,9 +85,8 @@ impl LogReader<'_> {
         };
         let mut unflushed = Vec::new();
         let mut unconfirmed = Vec::new();
-        let mut current = self.load(self.segments[0], Vec::new())?;
-        // The memory of the segment before last: clearing new memory takes longer than reading.
-        let mut spent = Vec::new();
+        let mut window = Window::new(PIECE);
+        let mut current = self.load(self.segments[0])?;
         let store_id = self.store_id.unwrap_or(current.header.store_id);
         check_store(&current.path, current.header.store_id, store_id)?;
         match &self.ground {
@@ -97,11 +96,10 @@ impl LogReader<'_> {
         let mut epoch = 0;
         let mut later = self.segments[1..].iter();
         loop {
-            let tail = replay.segment(&current)?;
+            let tail = replay.segment(&current, &mut window)?;
             epoch = epoch.max(current.header.epoch).max(tail.end.epoch);
             let dropped = later.as_slice().to_vec();
-            let buffer = std::mem::take(&mut spent);
-            let mut next = later.next().map(|seq| self.load(*seq, buffer)).transpose()?;
+            let mut next = later.next().map(|seq| self.load(*seq)).transpose()?;
             if let Some(next) = &next {
                 check_store(&next.path, next.header.store_id, store_id)?;
             }
@@ -122,15 +120,14 @@ impl LogReader<'_> {
                 for topic in &tail.names {
                     replay.index.discard_if_empty(replay.writer, topic);
                 }
-                spent = std::mem::replace(&mut current, next).into_bytes();
+                current = next;
                 continue;
             }
             while let Some(behind) = next {
                 check_store(&behind.path, behind.header.store_id, store_id)?;
                 epoch = epoch.max(behind.header.epoch);
-                replay.stated.merge(behind.stated_durable());
-                let buffer = behind.into_bytes();
-                next = later.next().map(|seq| self.load(*seq, buffer)).transpose()?;
+                replay.stated.merge(behind.stated_durable(&mut window)?);
+                next = later.next().map(|seq| self.load(*seq)).transpose()?;
             }
             let stated = replay.stated;
             judge(&current, &tail, connection, stated)?;
@@ -152,8 +149,8 @@ impl LogReader<'_> {
         }
     }
 
-    fn load(&self, first_seq: u64, buffer: Vec<u8>) -> Result<Loaded> {
-        Loaded::read(self.dir, first_seq, buffer)
+    fn load(&self, first_seq: u64) -> Result<Loaded> {
+        Loaded::read(self.dir, first_seq)
             .map_err(|error| foreign_is_damage(error, self.store_id.is_some()))
     }
 
@@ -165,7 +162,7 @@ impl LogReader<'_> {
         Some(Cut {
             path: current.path.clone(),
             position: u64::from(tail.end.position),
-            bytes: u64::from(tail.remains.end.saturating_sub(tail.end.position)),
+            bytes: tail.remains.end.saturating_sub(u64::from(tail.end.position)),
             records: tail.remains.records,
             removed: dropped.iter().map(path_of).collect(),
         })
@@ -237,7 +234,7 @@ pub(super) fn foreign_is_damage(error: Error, known: bool) -> Error {
 
 /// The oldest segment must be the first of the history.
 fn check_first(first: &Loaded) -> Result<()> {
-    let whole = first.start().is_some_and(|start| {
+    let whole = first.start.is_some_and(|start| {
         start.first_seq == 1 && start.previous_salt == 0 && start.previous_chain == 0
     });
     if whole && first.first_seq == 1 {
@@ -272,7 +269,7 @@ pub(super) fn check_store(path: &Path, found: u128, store_id: u128) -> Result<()
 /// Whether the next segment goes on at `end` of the segment with this salt.
 fn connection(salt: u64, end: &End, next: Option<&Loaded>) -> Result<Next> {
     let Some(next) = next else { return Ok(Next::Nothing) };
-    let Some(start) = next.start() else { return Ok(Next::Disconnected) };
+    let Some(start) = next.start else { return Ok(Next::Disconnected) };
     if start.first_seq != next.first_seq {
         let message = format!(
             "the segment was written under another name: its first seq is {}",

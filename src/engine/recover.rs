@@ -1,5 +1,6 @@
 //! Reading segments back: what they hold goes into the index, what they state is remembered.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,17 +11,16 @@ use crate::format::header::{FileHeader, FileKind, HEADER_LEN, HeaderError};
 use crate::format::mark::{Mark, MarkState, read_marks};
 use crate::format::names;
 use crate::format::record::{Start, kind};
-use crate::format::scan::{Body, Ending, Record, Remains, Scanner, Step, search};
-use crate::index::{Index, Topic, Value, Writer};
+use crate::format::scan::{Body, Ending, Record, Remains, Scanner, Step};
+use crate::index::{Index, Set, Topic, Value, Writer};
 use crate::io::{Access, Dir, SegmentFile};
 use crate::options::MAX_SEGMENT_SIZE;
 use crate::report::RecoveryReport;
-use crate::segment::{End, MIN_FILE_SIZE};
+use crate::segment::{End, MIN_FILE_SIZE, RecordReader, Window};
 
-use super::latest::{Latest, Place};
 use super::log::Behind;
 
-/// A segment that was read into memory.
+/// A segment of which the front was read: all but its records.
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) first_seq: u64,
@@ -29,25 +29,21 @@ pub(super) struct Loaded {
     pub(super) header: FileHeader,
     /// The newest first.
     pub(super) marks: Vec<Mark>,
-    bytes: Vec<u8>,
+    /// The first record, if it is readable.
+    pub(super) start: Option<Start>,
 }
 
 impl Loaded {
-    /// Reads the segment with this name, into `buffer` to save the allocation.
+    /// Opens the segment with this name.
     ///
     /// Its header was durable before it got its name, so a header that is not right is damage
     /// whatever else is known.
-    pub(super) fn read(dir: &dyn Dir, first_seq: u64, buffer: Vec<u8>) -> Result<Loaded> {
-        Loaded::read_named(dir, &names::segment(first_seq), first_seq, buffer)
+    pub(super) fn read(dir: &dyn Dir, first_seq: u64) -> Result<Loaded> {
+        Loaded::read_named(dir, &names::segment(first_seq), first_seq)
     }
 
     /// [`Loaded::read`] for a file that may have been renamed.
-    pub(super) fn read_named(
-        dir: &dyn Dir,
-        name: &str,
-        first_seq: u64,
-        buffer: Vec<u8>,
-    ) -> Result<Loaded> {
+    pub(super) fn read_named(dir: &dyn Dir, name: &str, first_seq: u64) -> Result<Loaded> {
         let path = dir.path().join(name);
         let failed = |error| Error::io("read a segment", &path, error);
         let file = dir.open(name, Access::Read).map_err(failed)?;
@@ -55,9 +51,9 @@ impl Loaded {
         if size < HEADER_LEN as u64 {
             return Err(header_error(HeaderError::Foreign).with_path(&path).at(0));
         }
-        let mut page = [0; HEADER_LEN];
-        file.read_at(0, &mut page).map_err(failed)?;
-        let header = FileHeader::decode(&page)
+        let mut header = [0; HEADER_LEN];
+        file.read_at(0, &mut header).map_err(failed)?;
+        let header = FileHeader::decode(&header)
             .map_err(|error| header_error(error).with_path(&path).at(0))?;
         let is_sane = (MIN_FILE_SIZE..=MAX_SEGMENT_SIZE).contains(&size);
         if header.kind != FileKind::Segment || header.size != size || !is_sane {
@@ -68,54 +64,46 @@ impl Loaded {
             );
             return Err(Error::corrupt(message).with_path(&path).at(0));
         }
-        // What stands in the buffer is overwritten: it needs the right length, and no zeros.
-        let mut bytes = buffer;
-        bytes.resize(size as usize, 0);
-        file.read_at(0, &mut bytes).map_err(failed)?;
-        let marks = read_marks(&bytes, header.salt);
-        Ok(Loaded { first_seq, path, file, header, marks, bytes })
-    }
-
-    /// Reads the records from the start.
-    pub(super) fn scanner(&self) -> Scanner<'_> {
-        Scanner::new(&self.bytes, self.header.salt, self.header.epoch)
-    }
-
-    /// The entry that begins at `position`, and what follows it.
-    fn entries_at(&self, position: u32, base_ms: i64) -> Entries<'_> {
-        Entries::new(self.bytes.get(position as usize..).unwrap_or_default(), base_ms)
-    }
-
-    /// The first record, if it is readable.
-    pub(super) fn start(&self) -> Option<Start> {
-        match self.scanner().step() {
+        let mut front = [0; MIN_FILE_SIZE as usize];
+        file.read_at(0, &mut front).map_err(failed)?;
+        let marks = read_marks(&front, header.salt);
+        let mut scanner = Scanner::new(size, header.salt, header.epoch);
+        let start = match scanner.step(&front[RECORDS_START as usize..]) {
             Step::Record(Record { body: Body::Start(start), .. }) => Some(start),
-            Step::Record(_) | Step::End(_) => None,
-        }
+            Step::Record(_) | Step::Short(_) | Step::End => None,
+        };
+        Ok(Loaded { first_seq, path, file, header, marks, start })
+    }
+
+    /// Reads the records from the start, through `window`.
+    pub(super) fn reader<'a>(&'a self, window: &'a mut Window) -> RecordReader<'a> {
+        RecordReader::new(&*self.file, &self.header, window)
     }
 
     /// The highest seq that anything in the segment states to have been durable, wherever it stands.
-    pub(super) fn stated_durable(&self) -> Stated {
+    pub(super) fn stated_durable(&self, window: &mut Window) -> Result<Stated> {
         let mut stated = Stated::default();
-        let mut scanner = self.scanner();
-        loop {
-            match scanner.step() {
-                Step::Record(record) => stated.add(record.durable.unwrap_or(0)),
-                Step::End(Ending::Broken) => {
-                    stated.add_remains(&self.search(&scanner));
-                    break;
-                }
-                Step::End(Ending::Sealed | Ending::Blank) => break,
-            }
+        let mut reader = self.reader(window);
+        while reader.fill().map_err(|error| self.failed(error))? {
+            reader.records().for_each(|record| stated.add(record.durable.unwrap_or(0)));
         }
+        let (_, remains) = self.ending(&mut reader)?;
+        stated.add_remains(&remains);
         stated.add_marks(&self.marks);
-        stated
+        Ok(stated)
     }
 
-    /// Looks behind the point where the scanner ended.
-    fn search(&self, scanner: &Scanner<'_>) -> Remains {
-        let next_seq = scanner.next_seq().max(self.first_seq);
-        search(&self.bytes, scanner.position(), scanner.seed(), next_seq)
+    /// How the records end, and what stands behind them.
+    fn ending(&self, reader: &mut RecordReader<'_>) -> Result<(Ending, Remains)> {
+        let ending = reader.ending().map_err(|error| self.failed(error))?;
+        let remains = match ending {
+            Ending::Broken => {
+                let next_seq = reader.scanner().next_seq().max(self.first_seq);
+                reader.remains(next_seq).map_err(|error| self.failed(error))?
+            }
+            Ending::Sealed | Ending::Blank => Remains::default(),
+        };
+        Ok((ending, remains))
     }
 
     /// The segment as a part of the log that was read.
@@ -123,9 +111,8 @@ impl Loaded {
         Behind { first_seq: self.first_seq, size: self.header.size }
     }
 
-    /// Gives the buffer back.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+    pub(super) fn failed(&self, error: io::Error) -> Error {
+        Error::io("read a segment", &self.path, error)
     }
 
     /// Whether a mark states that the seal and the successor were durable.
@@ -209,35 +196,29 @@ pub(super) struct Replay<'a> {
 
 impl Replay<'_> {
     /// Replays one segment up to its end.
-    pub(super) fn segment(&mut self, loaded: &Loaded) -> Result<Tail> {
+    pub(super) fn segment(&mut self, loaded: &Loaded, window: &mut Window) -> Result<Tail> {
         let mut names = Vec::new();
-        let mut latest = Latest::default();
-        let mut scanner = loaded.scanner();
-        let ending = loop {
-            // By reference: moving a record costs as much as checking it.
-            match &scanner.step() {
-                Step::Record(record) => {
-                    self.stated.add(record.durable.unwrap_or(0));
-                    self.report.records += 1;
-                    let position = u64::from(record.position);
-                    self.record(record, loaded, &mut names, &mut latest)
-                        .map_err(|error| error.with_path(&loaded.path).at(position))?;
-                }
-                Step::End(ending) => break *ending,
+        let mut reader = loaded.reader(window);
+        while reader.fill().map_err(|error| loaded.failed(error))? {
+            let mut ahead = Vec::with_capacity(Set::MANY);
+            for record in reader.records() {
+                let position = record.position;
+                self.record(record, &mut names, &mut ahead)
+                    .map_err(|error| error.with_path(&loaded.path).at(position))?;
             }
-        };
-        self.apply(&mut latest, 0, loaded, scanner.base_ms(), &mut names);
-        let remains = match ending {
-            Ending::Broken => loaded.search(&scanner),
-            Ending::Sealed | Ending::Blank => Remains::default(),
-        };
+            self.catch_up(&mut ahead, &mut names);
+        }
+        let (ending, remains) = loaded.ending(&mut reader)?;
         self.stated.add_remains(&remains);
         self.stated.add_marks(&loaded.marks);
+        let scanner = reader.scanner();
+        // A segment is far shorter than what this type can count.
+        let position = scanner.position() as u32;
         self.report.segments += 1;
-        self.report.bytes += u64::from(scanner.position() - RECORDS_START);
+        self.report.bytes += u64::from(position - RECORDS_START);
         let end = End {
             epoch: scanner.epoch(),
-            position: scanner.position(),
+            position,
             last_seq: self.last_seq,
             next_seq: scanner.next_seq(),
             chain: scanner.chain(),
@@ -245,33 +226,23 @@ impl Replay<'_> {
         Ok(Tail { ending, end, base_ms: scanner.base_ms(), names, remains })
     }
 
-    fn record(
+    fn record<'a>(
         &mut self,
-        record: &Record<'_>,
-        loaded: &Loaded,
+        record: Record<'a>,
         names: &mut Vec<Arc<Topic>>,
-        latest: &mut Latest,
+        ahead: &mut Vec<Set<'a>>,
     ) -> Result<()> {
-        match &record.body {
-            Body::Start(Start { base_ms, .. }) => {
-                self.apply(latest, record.seq, loaded, *base_ms, names);
-            }
-            Body::Open(_) => {
-                // The seqs of a new session may be far from those before.
-                let base_ms = loaded.start().map_or(0, |start| start.base_ms);
-                self.apply(latest, record.seq, loaded, base_ms, names);
-            }
-            Body::Seal(_) => {}
+        self.stated.add(record.durable.unwrap_or(0));
+        self.report.records += 1;
+        match record.body {
+            Body::Start(_) | Body::Open(_) | Body::Seal(_) => {}
             Body::Name(name) => {
                 if name.id as usize != names.len() {
                     return Err(malformed());
                 }
                 names.push(self.index.resolve(name.group, name.topic));
             }
-            Body::Batch(entries) => {
-                let end = record.position + record.len;
-                self.batch(entries.clone(), end, record.seq, names, latest)?;
-            }
+            Body::Batch(entries) => self.batch(entries, record.seq, names, ahead)?,
             Body::Unknown if record.kind & kind::OPTIONAL != 0 => self.report.skipped += 1,
             Body::Unknown => {
                 return Err(Error::unsupported(format!(
@@ -288,88 +259,48 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Notes what a batch sets, and deletes what it deletes. `end` is where it ends in the file.
-    fn batch(
+    /// Reads what a batch sets ahead, and deletes what it deletes.
+    fn batch<'a>(
         &mut self,
-        mut entries: Entries<'_>,
-        end: u32,
+        entries: Entries<'a>,
         seq: u64,
         names: &mut [Arc<Topic>],
-        latest: &mut Latest,
+        ahead: &mut Vec<Set<'a>>,
     ) -> Result<()> {
-        loop {
-            let position = end - entries.rest_len();
-            let Some(entry) = entries.next() else { return Ok(()) };
+        for entry in entries {
             let entry = entry.map_err(entry_error)?;
             self.report.changes += 1;
             let (Entry::Set { name, .. }
             | Entry::Delete { name, .. }
             | Entry::DeleteTopic { name }) = entry;
-            let topic = names.get_mut(name as usize).ok_or_else(malformed)?;
+            if name as usize >= names.len() {
+                return Err(malformed());
+            }
             match entry {
-                Entry::Set { name, partition, .. } => {
-                    if !latest.note(name, partition, Place { position, seq }) {
-                        self.set(topic, entry, seq);
+                Entry::Set { name, partition, offset, leader_epoch, timestamp_ms, metadata } => {
+                    let value = Value { offset, leader_epoch, timestamp_ms, metadata, seq };
+                    ahead.push(Set { topic: name, partition, value });
+                    if ahead.len() == Set::MANY {
+                        self.catch_up(ahead, names);
                     }
                 }
                 Entry::Delete { name, partition } => {
-                    latest.forget(name, partition);
-                    self.index.delete(self.writer, topic, partition, seq);
+                    self.catch_up(ahead, names);
+                    self.index.delete(self.writer, &names[name as usize], partition, seq);
                 }
                 Entry::DeleteTopic { name } => {
-                    latest.forget_topic(name);
-                    self.index.delete_topic(self.writer, topic, seq);
+                    self.catch_up(ahead, names);
+                    self.index.delete_topic(self.writer, &names[name as usize], seq);
                 }
             }
         }
+        Ok(())
     }
 
-    /// Applies the last commit of each key so far. Which seq is the newer decides, so it does no harm
-    /// that this is not the order of the log.
-    fn apply(
-        &mut self,
-        latest: &mut Latest,
-        base_seq: u64,
-        loaded: &Loaded,
-        base_ms: i64,
-        names: &mut [Arc<Topic>],
-    ) {
-        // The entries and the slots are far apart in memory. Loads that do not depend on each other
-        // overlap, so those of some tens are begun before the first is needed.
-        const AHEAD: usize = 64;
-        let mut places = latest.drain(base_seq);
-        let mut chunk = Vec::with_capacity(AHEAD);
-        loop {
-            chunk.clear();
-            chunk.extend(places.by_ref().take(AHEAD));
-            if chunk.is_empty() {
-                return;
-            }
-            for (name, partition, place) in &chunk {
-                std::hint::black_box(loaded.bytes.get(place.position as usize).copied());
-                names.get(*name as usize).inspect(|topic| topic.prefetch(*partition));
-            }
-            for (name, _, Place { position, seq }) in &chunk {
-                // Both were read before, where the place was noted.
-                let Some(topic) = names.get_mut(*name as usize) else { continue };
-                let Some(Ok(entry)) = loaded.entries_at(*position, base_ms).next() else {
-                    continue;
-                };
-                self.set(topic, entry, *seq);
-            }
-        }
-    }
-
-    fn set(&mut self, topic: &mut Arc<Topic>, entry: Entry<'_>, seq: u64) {
-        let Entry::Set { partition, offset, leader_epoch, timestamp_ms, metadata, .. } = entry
-        else {
-            return;
-        };
-        let value = Value { offset, leader_epoch, timestamp_ms, metadata, seq };
-        while !self.index.set(self.writer, topic, partition, value) {
-            // A delete has emptied the topic since its name was read.
-            *topic = self.index.resolve(topic.group(), topic.name());
-        }
+    /// Applies what was read ahead: commits whose names are there.
+    fn catch_up(&mut self, ahead: &mut Vec<Set<'_>>, names: &mut [Arc<Topic>]) {
+        self.index.set_many(self.writer, names, ahead);
+        ahead.clear();
     }
 }
 

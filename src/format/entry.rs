@@ -116,11 +116,6 @@ impl<'a> Entries<'a> {
         self.rest
     }
 
-    /// The bytes that are not read yet.
-    pub(crate) fn rest_len(&self) -> u32 {
-        self.rest.len() as u32
-    }
-
     #[inline]
     fn take(&mut self, len: usize) -> Result<&'a [u8], EntryError> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(EntryError::Malformed)?;

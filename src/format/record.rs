@@ -132,16 +132,22 @@ impl RecordBuffer {
 pub(crate) struct RecordHeader {
     checksum: u32,
     pub(crate) kind: u8,
-    /// The length of the whole record in bytes, within the bytes that were given.
+    /// The length of the whole record in bytes, within the room that was given.
     pub(crate) len: usize,
     pub(crate) seq_low: u16,
     lag: u16,
 }
 
 impl RecordHeader {
-    /// Reads the header in front of `bytes`, if the record that it tells of could stand there.
-    #[inline]
+    /// Reads the header in front of `bytes`, if the record that it tells of lies within them.
     pub(crate) fn read(bytes: &[u8]) -> Option<RecordHeader> {
+        RecordHeader::read_within(bytes, bytes.len() as u64)
+    }
+
+    /// Reads the header in front of `bytes`, if the record that it tells of lies within `room`
+    /// bytes, of which not all need be there yet.
+    #[inline]
+    pub(crate) fn read_within(bytes: &[u8], room: u64) -> Option<RecordHeader> {
         if bytes.len() < RECORD_HEADER_LEN {
             return None;
         }
@@ -154,7 +160,8 @@ impl RecordHeader {
             lag: u16_at(bytes, LAG_AT),
         };
         let plausible = header.kind & !(kind::OPTIONAL | kind::CONTROL) != 0
-            && (RECORD_HEADER_LEN..=bytes.len()).contains(&header.len);
+            && header.len >= RECORD_HEADER_LEN
+            && header.len as u64 <= room;
         plausible.then_some(header)
     }
 

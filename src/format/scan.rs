@@ -10,7 +10,7 @@ use super::snapshot::{Base, Values};
 /// One record whose checksum is right.
 #[derive(Clone, Debug)]
 pub(crate) struct Record<'a> {
-    pub(crate) position: u32,
+    pub(crate) position: u64,
     pub(crate) len: u32,
     pub(crate) kind: u8,
     /// Its own seq, or, for a control record, that of the next data record.
@@ -52,42 +52,60 @@ pub(crate) enum Ending {
 #[derive(Clone, Debug)]
 pub(crate) enum Step<'a> {
     Record(Record<'a>),
-    End(Ending),
+    /// So many bytes from this position on have to be there to go on.
+    Short(usize),
+    /// It goes no further: [`Scanner::stopped`] says why.
+    End,
 }
 
-/// Reads the records of one segment in order. Always ends; after the end it stays there.
+/// Why a scanner goes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Behind the seal.
+    Sealed,
+    /// Behind a record whose checksum is right and that makes no sense.
+    Malformed,
+    /// In front of bytes that are no record.
+    NoRecord,
+}
+
+/// Reads the records of one file in order. Always ends; after the end it stays there.
+///
+/// It does not hold the bytes: each step gets those that stand at its position, as many as are in
+/// memory, and asks for more where they do not suffice. It never asks for more than the file has, nor
+/// for more than a record can be long.
 #[derive(Clone, Debug)]
-pub(crate) struct Scanner<'a> {
-    bytes: &'a [u8],
+pub(crate) struct Scanner {
+    size: u64,
     salt: u64,
     epoch: u32,
     seed: Seed,
-    position: usize,
+    position: u64,
     next_seq: u64,
     chain: u64,
     base_ms: i64,
-    ended: Option<Ending>,
+    stopped: Option<Stop>,
 }
 
-impl<'a> Scanner<'a> {
-    /// Reads the segment that all of `bytes` are; salt and epoch come from its header.
-    pub(crate) fn new(bytes: &'a [u8], salt: u64, epoch: u32) -> Scanner<'a> {
+impl Scanner {
+    /// Reads a file of `size` bytes; salt and epoch come from its header.
+    pub(crate) fn new(size: u64, salt: u64, epoch: u32) -> Scanner {
         Scanner {
-            bytes,
+            size,
             salt,
             epoch,
             seed: Seed::new(salt, epoch),
-            position: RECORDS_START as usize,
+            position: u64::from(RECORDS_START),
             next_seq: 0,
             chain: 0,
             base_ms: 0,
-            ended: None,
+            stopped: None,
         }
     }
 
     /// Where the next record stands or would stand.
-    pub(crate) fn position(&self) -> u32 {
-        self.position as u32
+    pub(crate) fn position(&self) -> u64 {
+        self.position
     }
 
     /// The seq of the next data record.
@@ -115,28 +133,41 @@ impl<'a> Scanner<'a> {
         self.seed
     }
 
-    /// Reads on by one record.
+    /// Why it goes no further, once it does not.
+    pub(crate) fn stopped(&self) -> Option<Stop> {
+        self.stopped
+    }
+
+    /// Reads on by one record. `bytes` are those of the file from [`position`](Scanner::position) on,
+    /// to its end or not.
     #[inline]
-    pub(crate) fn step(&mut self) -> Step<'a> {
-        if let Some(ending) = self.ended {
-            return Step::End(ending);
+    pub(crate) fn step<'a>(&mut self, bytes: &'a [u8]) -> Step<'a> {
+        if self.stopped.is_some() {
+            return Step::End;
         }
-        match self.read() {
+        let room = self.size.saturating_sub(self.position);
+        if bytes.len() < RECORD_HEADER_LEN && room >= RECORD_HEADER_LEN as u64 {
+            return Step::Short(RECORD_HEADER_LEN);
+        }
+        let header = RecordHeader::read_within(bytes, room);
+        if let Some(RecordHeader { len, .. }) = header
+            && len > bytes.len()
+        {
+            return Step::Short(len);
+        }
+        match header.and_then(|header| self.read(header, bytes)) {
             Some(record) => Step::Record(record),
             None => {
-                let rest = self.bytes.get(self.position..).unwrap_or_default();
-                let ending = if is_zero(rest) { Ending::Blank } else { Ending::Broken };
-                self.ended = Some(ending);
-                Step::End(ending)
+                self.stopped = Some(Stop::NoRecord);
+                Step::End
             }
         }
     }
 
+    /// Reads the record with this header, all of which is in `bytes`.
     #[inline]
-    fn read(&mut self) -> Option<Record<'a>> {
-        let bytes = self.bytes.get(self.position..)?;
-        let header = RecordHeader::read(bytes)?;
-        let is_first = self.position == RECORDS_START as usize;
+    fn read<'a>(&mut self, header: RecordHeader, bytes: &'a [u8]) -> Option<Record<'a>> {
+        let is_first = self.position == u64::from(RECORDS_START);
         if is_first != matches!(header.kind, kind::START | kind::BASE) {
             return None;
         }
@@ -155,11 +186,12 @@ impl<'a> Scanner<'a> {
             _ => (self.epoch, self.next_seq),
         };
         let seed = if epoch == self.epoch { self.seed } else { Seed::new(self.salt, epoch) };
-        if !header.verify(bytes, seed, self.position(), seq) {
+        // Checksums cover the low bits of the position; no segment has more of it.
+        if !header.verify(bytes, seed, self.position as u32, seq) {
             return None;
         }
         let record = Record {
-            position: self.position(),
+            position: self.position,
             len: header.len as u32,
             kind: header.kind,
             seq,
@@ -167,8 +199,8 @@ impl<'a> Scanner<'a> {
             body: self.body(header.kind, raw),
         };
         match &record.body {
-            Body::Seal(_) => self.ended = Some(Ending::Sealed),
-            Body::Malformed => self.ended = Some(Ending::Broken),
+            Body::Seal(_) => self.stopped = Some(Stop::Sealed),
+            Body::Malformed => self.stopped = Some(Stop::Malformed),
             Body::Start(start) => self.base_ms = start.base_ms,
             Body::Base(base) => self.base_ms = base.base_ms,
             Body::Open(_) | Body::Name(_) | Body::Batch(_) | Body::Values(_) | Body::Unknown => {}
@@ -182,12 +214,12 @@ impl<'a> Scanner<'a> {
             _ if header.is_control() => seq,
             _ => seq.saturating_add(1),
         };
-        self.position += header.len;
+        self.position += header.len as u64;
         Some(record)
     }
 
     #[inline]
-    fn body(&self, kind: u8, raw: &'a [u8]) -> Body<'a> {
+    fn body<'a>(&self, kind: u8, raw: &'a [u8]) -> Body<'a> {
         let body = match kind {
             kind::START => Start::decode(raw).map(Body::Start),
             kind::OPEN => Open::decode(raw).map(Body::Open),
@@ -212,31 +244,32 @@ pub(crate) struct Remains {
     /// The highest seq that one of them says was durable.
     pub(crate) durable: u64,
     /// Where the last byte that is not zero stands, plus one.
-    pub(crate) end: u32,
+    pub(crate) end: u64,
     /// The search was given up: these bytes were made to look like very many records.
     pub(crate) gave_up: bool,
 }
 
-/// Looks for records behind `from`, where no record could be read and `next_seq` was expected.
+/// Looks for records in `rest`: the bytes from `position` to the end of a file of `size` bytes, of
+/// which the first are no record. `next_seq` was expected there.
 ///
 /// A torn tail may hold some: sectors reach the disk in any order. What they say was durable is
 /// what tells a torn tail from damage.
-pub(crate) fn search(bytes: &[u8], from: u32, seed: Seed, next_seq: u64) -> Remains {
-    let from = from as usize;
-    let mut remains = Remains { end: end_of_data(bytes, from) as u32, ..Remains::default() };
-    let end = remains.end as usize;
+pub(crate) fn search(rest: &[u8], position: u64, size: u64, seed: Seed, next_seq: u64) -> Remains {
+    let end = end_of_data(rest);
+    let mut remains = Remains { end: position + end as u64, ..Remains::default() };
     // Each place could claim a record as long as the file. Real logs stay far below this budget.
-    let mut budget = 16 * bytes.len() as u64;
-    let (mut position, mut anchor, mut least) = (from, from, next_seq);
-    while position < end {
-        let header = RecordHeader::read(&bytes[position..]);
+    let mut budget = 16 * size;
+    let (mut at, mut anchor, mut least) = (0, 0, next_seq);
+    while at < end {
+        let header = RecordHeader::read(&rest[at..]);
         let Some(header) = header else {
-            position += WORD;
+            at += WORD;
             continue;
         };
-        let found = candidates(header.seq_low, least, position - anchor).find(|seq| {
+        let place = (position + at as u64) as u32;
+        let found = candidates(header.seq_low, least, at - anchor).find(|seq| {
             budget = budget.saturating_sub(header.len as u64);
-            budget > 0 && header.verify(&bytes[position..], seed, position as u32, *seq)
+            budget > 0 && header.verify(&rest[at..], seed, place, *seq)
         });
         if budget == 0 {
             remains.gave_up = true;
@@ -246,11 +279,11 @@ pub(crate) fn search(bytes: &[u8], from: u32, seed: Seed, next_seq: u64) -> Rema
             Some(seq) => {
                 remains.records += 1;
                 remains.durable = remains.durable.max(header.durable(seq).unwrap_or(0));
-                position += header.len;
-                anchor = position;
+                at += header.len;
+                anchor = at;
                 least = if header.is_control() { seq } else { seq.saturating_add(1) };
             }
-            None => position += WORD,
+            None => at += WORD,
         }
     }
     remains
@@ -267,18 +300,14 @@ fn candidates(seq_low: u16, least: u64, distance: usize) -> impl Iterator<Item =
     (first..=most).step_by(1 << 16)
 }
 
-fn is_zero(bytes: &[u8]) -> bool {
-    end_of_data(bytes, 0) == 0
-}
-
-/// The position behind the last byte that is not zero, or `from` if there is none.
-pub(crate) fn end_of_data(bytes: &[u8], from: usize) -> usize {
+/// How many of the bytes stand in front of the zeros at the end.
+pub(crate) fn end_of_data(bytes: &[u8]) -> usize {
     const CHUNK: usize = 64;
     let mut end = bytes.len();
-    while end >= from + CHUNK && bytes[end - CHUNK..end] == [0; CHUNK] {
+    while end >= CHUNK && bytes[end - CHUNK..end] == [0; CHUNK] {
         end -= CHUNK;
     }
-    while end > from && bytes[end - 1] == 0 {
+    while end > 0 && bytes[end - 1] == 0 {
         end -= 1;
     }
     end
@@ -321,13 +350,22 @@ mod tests {
         (bytes, ends)
     }
 
-    fn scan(bytes: &[u8]) -> (usize, Ending, Scanner<'_>) {
-        let mut scanner = Scanner::new(bytes, SALT, 1);
-        let mut records = 0;
+    /// Reads with as few bytes at a time as the scanner asks for.
+    fn scan(bytes: &[u8]) -> (usize, Stop, Scanner) {
+        let mut scanner = Scanner::new(bytes.len() as u64, SALT, 1);
+        let (mut records, mut given) = (0, 0);
         loop {
-            match scanner.step() {
-                Step::Record(_) => records += 1,
-                Step::End(ending) => return (records, ending, scanner),
+            let rest = &bytes[scanner.position() as usize..];
+            match scanner.step(&rest[..given]) {
+                Step::Record(record) => {
+                    assert!(record.len as usize <= given);
+                    (records, given) = (records + 1, 0);
+                }
+                Step::Short(len) => {
+                    assert!((given + 1..=rest.len()).contains(&len));
+                    given = len;
+                }
+                Step::End => return (records, scanner.stopped().unwrap(), scanner),
             }
         }
     }
@@ -339,15 +377,30 @@ mod tests {
         for cut in RECORDS_START as usize..ends[7] {
             let mut bytes = whole.clone();
             bytes[cut..].fill(0);
-            let (records, ending, scanner) = scan(&bytes);
+            let (records, stop, scanner) = scan(&bytes);
             let expected = ends.iter().filter(|end| **end <= cut).count() - 1;
             // Cutting off zeros changes nothing, so a cut may leave one more record whole.
             assert!(
                 records == expected || bytes[..ends[expected + 1]] == whole[..ends[expected + 1]]
             );
-            assert_eq!(scanner.position() as usize, ends[records]);
-            let blank = end_of_data(&bytes, ends[records]) == ends[records];
-            assert_eq!(ending == Ending::Blank, blank);
+            assert_eq!((scanner.position() as usize, stop), (ends[records], Stop::NoRecord));
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_end_of_the_file_asks_for_nothing() {
+        let (mut bytes, ends) = segment(1);
+        let at = ends[2];
+        let room = ((bytes.len() - at) / WORD) as u32;
+        for (words, short) in [(room, true), (room + 1, false), ((1 << 24) - 1, false)] {
+            bytes[at + 4..at + 8]
+                .copy_from_slice(&(words << 8 | u32::from(kind::BATCH)).to_le_bytes());
+            let mut scanner = Scanner::new(bytes.len() as u64, SALT, 1);
+            for (start, end) in ends.iter().zip(&ends[1..3]) {
+                assert!(matches!(scanner.step(&bytes[*start..*end]), Step::Record(_)));
+            }
+            let step = scanner.step(&bytes[at..at + RECORD_HEADER_LEN]);
+            assert_eq!(matches!(step, Step::Short(_)), short, "{words} words: {step:?}");
         }
     }
 
@@ -357,13 +410,14 @@ mod tests {
         for broken in 0..7 {
             let mut bytes = whole.clone();
             bytes[ends[broken] + 9] ^= 1;
-            let (records, ending, scanner) = scan(&bytes);
-            assert_eq!((records, ending), (broken, Ending::Broken));
+            let (records, stop, scanner) = scan(&bytes);
+            assert_eq!((records, stop), (broken, Stop::NoRecord));
             let next_seq = scanner.next_seq().max(10);
-            let remains = search(&bytes, scanner.position(), scanner.seed(), next_seq);
+            let (from, size) = (scanner.position(), bytes.len() as u64);
+            let remains = search(&bytes[from as usize..], from, size, scanner.seed(), next_seq);
             assert_eq!(remains.records, 6 - broken as u64);
             assert_eq!(remains.durable, if broken == 6 { 0 } else { 13 });
-            assert_eq!(remains.end as usize, end_of_data(&whole, 0));
+            assert_eq!(remains.end as usize, end_of_data(&whole));
             assert!(!remains.gave_up);
         }
     }
@@ -374,6 +428,8 @@ mod tests {
         for word in bytes.chunks_exact_mut(4) {
             word.copy_from_slice(&[1, 0, 1, 0]);
         }
-        assert!(search(&bytes, RECORDS_START, Seed::new(SALT, 1), 1).gave_up);
+        let from = u64::from(RECORDS_START);
+        let rest = &bytes[RECORDS_START as usize..];
+        assert!(search(rest, from, bytes.len() as u64, Seed::new(SALT, 1), 1).gave_up);
     }
 }

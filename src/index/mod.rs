@@ -12,6 +12,7 @@
 //! - `slot` holds one value. All that is said about memory order starts there.
 //! - `arena` holds the memory of slots and of long values, which is reused but never freed.
 //! - `topic` leads from a partition to a slot and knows when slots belong to nobody any more.
+//! - `many` sets many values at once.
 //! - `table`, `names`, `group`, `sorted` and `growing` are the containers: names once, in order.
 //!
 //! A topic is in the hash table from the first [`resolve`](Index::resolve) of its name on, and in the
@@ -21,6 +22,7 @@ mod arena;
 mod debug;
 mod group;
 mod growing;
+mod many;
 #[cfg(test)]
 mod model_tests;
 mod names;
@@ -38,6 +40,7 @@ use crossbeam_utils::CachePadded;
 
 use self::arena::{Allocator, Arena};
 use self::group::Group;
+pub(crate) use self::many::Set;
 use self::names::{NameHasher, Named, Registry, TopicName};
 use self::slot::Change;
 pub(crate) use self::slot::Value;

@@ -171,8 +171,13 @@ impl<'a> Slot<'a> {
 
     /// Loads both ends of the slot, so that its cache lines are there when they are needed.
     pub(super) fn prefetch(self) {
-        std::hint::black_box(self.words[0].load(Ordering::Relaxed));
-        std::hint::black_box(self.words[UNIT_WORDS - 1].load(Ordering::Relaxed));
+        std::hint::black_box(self.touch());
+    }
+
+    /// Loads both ends of the slot, and returns something that depends on them.
+    pub(super) fn touch(self) -> u64 {
+        let last = self.words[UNIT_WORDS - 1].load(Ordering::Relaxed);
+        self.words[0].load(Ordering::Relaxed) ^ last
     }
 
     /// Makes a slot out of memory that may have been anything. Only for the writer.

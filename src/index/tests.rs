@@ -381,3 +381,39 @@ fn commits_that_race_with_deletes_are_not_lost() {
     });
     assert_eq!((index.keys(), index.topics.len(), index.groups.len()), (0, 0, 0));
 }
+
+#[test]
+fn many_values_at_once_are_set_as_one_by_one() {
+    let (one, mut one_writer) = Index::new(1);
+    let (many, mut many_writer) = Index::new(1);
+    let names = ["a", "b", "c"];
+    let mut random = 1u64;
+    let mut topics: Vec<_> = names.iter().map(|name| many.resolve("g", name)).collect();
+    for round in 0..200u64 {
+        let sets: Vec<_> = (0..round)
+            .map(|i| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let partition =
+                    [(random >> 33) as i32 % 200, i32::MAX - 1][usize::from(i % 9 == 0)];
+                // A place behind the list, and seqs that are older than those before.
+                let topic = (random >> 50) as u32 % 4;
+                Set { topic, partition, value: value(1 + (random >> 20) % (10 * (round + 1))) }
+            })
+            .collect();
+        many.set_many(&mut many_writer, &mut topics, &sets);
+        for Set { topic, partition, value } in &sets {
+            if let Some(name) = names.get(*topic as usize) {
+                set(&one, &mut one_writer, Key::new("g", name, *partition), *value);
+            }
+        }
+        assert_eq!(scan(&many, "g"), scan(&one, "g"));
+        assert_eq!(many.keys(), one.keys());
+        if round % 7 == 0 {
+            // The topic leaves the index, and its slots go to others.
+            let name = names[round as usize % 3];
+            let gone = one.resolve("g", name);
+            one.delete_topic(&mut one_writer, &gone, u64::MAX - 1);
+            many.delete_topic(&mut many_writer, &topics[round as usize % 3], u64::MAX - 1);
+        }
+    }
+}
