@@ -207,6 +207,9 @@ impl SegmentFile for DiskFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        if let Some(map) = &self.map {
+            map.release();
+        }
         // An error of an earlier write-back is told once to each open file, so all of them are asked
         // for on the one through which the bytes were written.
         self.file.sync_data()

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -16,6 +17,10 @@ use memmap2::{MmapOptions, MmapRaw};
 #[derive(Debug)]
 pub(super) struct MappedFile {
     map: MmapRaw,
+    /// The end of the write that went furthest. A hint: nothing but speed depends on it.
+    written: AtomicUsize,
+    /// Up to where pages were unmapped behind the writes.
+    released: AtomicUsize,
 }
 
 impl MappedFile {
@@ -36,14 +41,14 @@ impl MappedFile {
         // flush of one small record writes all of such a folio. The advice is only about speed.
         #[cfg(unix)]
         let _ = map.advise(memmap2::Advice::Random);
-        Ok(MappedFile { map })
+        Ok(MappedFile { map, written: AtomicUsize::new(0), released: AtomicUsize::new(0) })
     }
 
     /// Copies `bytes` into the file at `position`, or writes nothing if they do not fit.
     pub(super) fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
         let start = usize::try_from(position).ok();
         let end = start.and_then(|start| start.checked_add(bytes.len()));
-        let (Some(start), Some(_)) = (start, end.filter(|end| *end <= self.map.len())) else {
+        let (Some(start), Some(end)) = (start, end.filter(|end| *end <= self.map.len())) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         // SAFETY: `start..start + bytes.len()` was just checked to lie in the mapping, which lives
@@ -58,8 +63,41 @@ impl MappedFile {
                 bytes.len(),
             );
         }
-        self.prefetch(start + bytes.len() + AHEAD);
+        self.prefetch(end + AHEAD);
+        // As a rule there is one writer. If there are two, the smaller number may win, and a few
+        // pages are unmapped later.
+        if end > self.written.load(Ordering::Relaxed) {
+            self.written.store(end, Ordering::Relaxed);
+        }
         Ok(())
+    }
+
+    /// Unmaps, before a flush, the pages that will not be written again as a rule.
+    ///
+    /// A flush takes the right to write from each dirty page that is mapped, one by one, and
+    /// interrupts the other processors for each. A page that is not mapped spares it that, and all
+    /// of them are unmapped with one interrupt. Whoever writes to such a page all the same pays a
+    /// page fault.
+    pub(super) fn release(&self) {
+        let start = self.released.load(Ordering::Relaxed);
+        let end = self.written.load(Ordering::Relaxed) / RELEASED * RELEASED;
+        if end <= start {
+            return;
+        }
+        self.released.store(end, Ordering::Relaxed);
+        #[cfg(target_os = "linux")]
+        {
+            use memmap2::UncheckedAdvice::DontNeed;
+            // SAFETY: the advice is unsafe because it discards private pages. These belong to a
+            // shared mapping of a file, which this module alone creates: the kernel takes them out
+            // of the page table, notes in the page cache that they are dirty, and keeps their
+            // content there. Both ends are multiples of every page size and lie in the mapping. A
+            // thread that stores into the range meanwhile does so before its page is unmapped, or
+            // gets the same page of the cache back by a fault. No reference to mapped memory exists.
+            //
+            // Only speed depends on it, so a failure means nothing.
+            let _ = unsafe { self.map.unchecked_advise_range(DontNeed, start, end - start) };
+        }
     }
 
     /// Asks for the memory at `position`, which is about to be written. It has left the caches since
@@ -80,6 +118,10 @@ impl MappedFile {
 /// How far ahead of the writes memory is asked for: some records, within the page as a rule.
 const AHEAD: usize = 192;
 
+/// Pages are released in pieces of this size, a multiple of every page size. Less is not worth a
+/// call.
+const RELEASED: usize = 64 << 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +141,28 @@ mod tests {
         file.read_exact_at(&mut all, 0).unwrap();
         assert_eq!(&all[4996..], b"\0\0ab");
         assert_eq!(file.metadata().unwrap().len(), 5000);
+    }
+
+    #[test]
+    fn what_was_released_is_in_the_file_and_can_be_written_again() {
+        const SIZE: usize = 3 * RELEASED;
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(SIZE as u64).unwrap();
+        let map = MappedFile::map(&file, SIZE as u64).unwrap();
+        let mut expected = vec![0; SIZE];
+        for round in 1..=3u8 {
+            let end = RELEASED * usize::from(round) - 100;
+            for position in (0..end).step_by(1000) {
+                map.write_at(position as u64, &[round; 500]).unwrap();
+                expected[position..position + 500].fill(round);
+            }
+            map.release();
+            assert_eq!(map.released.load(Ordering::Relaxed), RELEASED * usize::from(round - 1));
+            file.sync_data().unwrap();
+            let mut all = vec![0; SIZE];
+            file.read_exact_at(&mut all, 0).unwrap();
+            assert!(all == expected, "round {round}");
+        }
     }
 
     #[test]
