@@ -78,6 +78,7 @@ pub struct Options {
     pub(crate) max_metadata_bytes: usize,
     pub(crate) write_path: WritePath,
     pub(crate) background: bool,
+    pub(crate) auto_compact: bool,
     pub(crate) environment: Arc<dyn Environment>,
 }
 
@@ -91,6 +92,7 @@ impl Default for Options {
             max_metadata_bytes: 4096,
             write_path: WritePath::Auto,
             background: true,
+            auto_compact: true,
             environment: Arc::new(SystemEnvironment),
         }
     }
@@ -147,10 +149,17 @@ impl Options {
     }
 
     /// Whether the store runs its background threads (default). Without them nothing is flushed but
-    /// by synced commits, [`sync`](OffsetStore::sync) and `close`, and a commit that needs a new
-    /// segment prepares it itself.
+    /// by synced commits, [`sync`](OffsetStore::sync) and `close`, a commit that needs a new segment
+    /// prepares it itself, and nothing is compacted but by [`compact`](OffsetStore::compact).
     pub fn background(mut self, run: bool) -> Options {
         self.background = run;
+        self
+    }
+
+    /// Whether the store compacts its log by itself (default). Without that the log grows until
+    /// somebody calls [`compact`](OffsetStore::compact), and opening takes longer and longer.
+    pub fn auto_compact(mut self, compact: bool) -> Options {
+        self.auto_compact = compact;
         self
     }
 

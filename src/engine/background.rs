@@ -29,8 +29,10 @@ impl Background {
         background.spawn("pagemark-flush", move || flush_at_intervals(&flusher, &stop))?;
         let spare = Arc::clone(&engine.spare);
         background.spawn("pagemark-prepare", move || spare.serve())?;
-        let compactor = Arc::clone(engine);
-        background.spawn("pagemark-compact", move || compactor.compact_when_wanted())?;
+        if engine.options.auto_compact {
+            let compactor = Arc::clone(engine);
+            background.spawn("pagemark-compact", move || compactor.compact_when_wanted())?;
+        }
         Ok(background)
     }
 

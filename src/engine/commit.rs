@@ -156,6 +156,7 @@ impl Engine {
             // A forked process has a copy of the handle, and no business with the store.
             return Err(Error::closed());
         }
+        self.compact_before_close();
         self.log()?.close();
         // Nothing may follow the last mark, or touch a directory that is not ours any more.
         self.compaction.close();

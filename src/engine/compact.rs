@@ -143,6 +143,18 @@ impl Engine {
         self.compact_at(Pace::Fast)
     }
 
+    /// Compacts before a close, if that takes less than reading the log at the next open will.
+    pub(super) fn compact_before_close(&self) {
+        /// A log up to this size is read in no time.
+        const SHORT: u64 = 1 << 20;
+        let by_itself = self.options.background && self.options.auto_compact;
+        let tail_bytes = self.log().map_or(0, |log| log.tail_bytes());
+        if by_itself && tail_bytes > SHORT.max(self.compaction.live_bytes(self.index.keys())) {
+            // Without a snapshot the log is as good as ever.
+            let _ = self.compact_at(Pace::Fast);
+        }
+    }
+
     /// The body of the background thread.
     pub(super) fn compact_when_wanted(&self) {
         while self.compaction.signal.wait() {
@@ -170,14 +182,18 @@ impl Engine {
     }
 
     fn compact_log(&self, running: &mut Running, pace: Pace) -> Result<CompactionReport> {
-        let base = {
-            let mut log = self.log()?;
+        let size = {
+            let log = self.log()?;
             log.check_open()?;
-            if pace == Pace::Fast {
-                log.seal(&self.index, self.durable())?;
-            }
-            log.sealed_end(self.options.environment.now_ms())
+            let seals = pace == Pace::Fast && log.has_unsealed_data();
+            seals.then(|| log.least_size(&self.index))
         };
+        if let Some(size) = size {
+            // Not under the log's lock, where it would hold up commits.
+            self.spare.make_ready(size)?;
+            self.log()?.seal(&self.index, self.durable())?;
+        }
+        let base = self.log()?.sealed_end(self.options.environment.now_ms());
         let covered = base.map(|base| base.covers());
         let Some(base) = base.filter(|_| covered > running.snapshot) else {
             return Ok(CompactionReport::default());

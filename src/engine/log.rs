@@ -19,6 +19,9 @@ use crate::segment::{Appender, End, NameTag, Segment};
 use super::compact::Compaction;
 use super::spare::Spare;
 
+/// The size of a new store's first segment, unless the limit is lower.
+pub(crate) const FIRST_SEGMENT_SIZE: u64 = 64 << 10;
+
 /// One change of a batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Change<'a> {
@@ -183,13 +186,21 @@ impl Log {
         self.surroundings.compaction.consider(sealed, index.keys());
     }
 
-    /// Goes on in a new segment, unless the active one has no data that an earlier one has not.
-    pub(crate) fn seal(&mut self, index: &Index, durable: u64) -> Result<()> {
+    /// Whether the active segment has data that could be sealed.
+    pub(crate) fn has_unsealed_data(&self) -> bool {
         let sealed = self.past.end.map_or(0, |(end, _)| end.last_seq);
-        if self.last_seq() == sealed && !self.appender.is_sealed() {
-            return Ok(());
-        }
-        self.roll(index, room_for(&[], 0), durable)
+        self.last_seq() > sealed || self.appender.is_sealed()
+    }
+
+    /// Goes on in a new segment.
+    pub(crate) fn seal(&mut self, index: &Index, durable: u64) -> Result<()> {
+        self.roll(room_for(&[], 0), self.least_size(index), durable)
+    }
+
+    /// Bytes that an open has to read behind the snapshot, about.
+    pub(crate) fn tail_bytes(&self) -> u64 {
+        let sealed: u64 = self.past.segments.iter().map(|segment| segment.size).sum();
+        sealed + u64::from(self.appender.end().position)
     }
 
     /// The place in the history where the sealed part of the log ends.
@@ -236,7 +247,7 @@ impl Log {
             {
                 self.append_names(changes, durable)?;
             } else {
-                self.roll(index, room_for(changes, len), durable)?;
+                self.roll(room_for(changes, len), self.next_size(index), durable)?;
                 self.consider_compaction(index);
             }
         }
@@ -321,10 +332,11 @@ impl Log {
         }
     }
 
-    /// Goes on in a new segment that has room for `needed` bytes of records.
+    /// Goes on in a new segment that has room for `needed` bytes of records, in the one that is
+    /// prepared or else in one of `size`.
     ///
     /// Each step can fail for want of room, and leaves a log that a later call can go on from.
-    fn roll(&mut self, index: &Index, needed: usize, durable: u64) -> Result<()> {
+    fn roll(&mut self, needed: usize, size: u64, durable: u64) -> Result<()> {
         let largest = self.surroundings.segment_size;
         let needed = needed as u64;
         if needed > largest.min(MAX_RECORD_LEN as u64) {
@@ -332,7 +344,7 @@ impl Log {
                 "the batch needs {needed} bytes of a segment, and a segment has {largest}"
             )));
         }
-        let size = self.next_size(index).max(needed.next_power_of_two()).min(largest);
+        let size = size.max(needed.next_power_of_two()).min(largest);
         let Surroundings { dir, spare, .. } = &self.surroundings;
         let segment = spare.take(needed, size).map_err(|error| self.failed(error))?;
         let now_ms = spare.now_ms();
@@ -373,13 +385,19 @@ impl Log {
     fn next_size(&self, index: &Index) -> u64 {
         /// A segment that takes longer than this to fill is large enough.
         const QUICKLY_MS: i64 = 60_000;
-        let Surroundings { spare, compaction, segment_size, .. } = &self.surroundings;
+        let Surroundings { spare, segment_size, .. } = &self.surroundings;
         let size = self.appender.segment().header().size;
         let age_ms = spare.now_ms().saturating_sub(self.appender.base_ms());
         let quickly = self.appender.is_half_full() && age_ms < QUICKLY_MS;
         let wanted = if quickly { size.saturating_mul(2) } else { size };
+        wanted.max(self.least_size(index)).min(*segment_size)
+    }
+
+    /// The size of a segment that may be for a log that just begins again.
+    pub(crate) fn least_size(&self, index: &Index) -> u64 {
+        let Surroundings { compaction, segment_size, .. } = &self.surroundings;
         let share = compaction.live_bytes(index.keys()) / 8;
-        wanted.max(share.next_power_of_two()).min(*segment_size)
+        share.next_power_of_two().max(FIRST_SEGMENT_SIZE).min(*segment_size)
     }
 
     /// Remembers a failed write, if it is one to be remembered.

@@ -21,14 +21,11 @@ use crate::segment::{Appender, End, Segment};
 use super::Engine;
 use super::compact::Compaction;
 use super::load::Snapshot;
-use super::log::{Log, Past, Surroundings};
+use super::log::{FIRST_SEGMENT_SIZE, Log, Past, Surroundings};
 use super::read_log::{Found, Ground, LogReader, Unconfirmed, check_store, foreign_is_damage};
 use super::snapshot::Written;
 use super::spare::Spare;
 use super::sync::Flushing;
-
-/// The size of a new store's first segment, unless the limit is lower.
-const FIRST_SEGMENT_SIZE: u64 = 64 << 10;
 
 /// How far the seq skips ahead after an unclean stop. Records may have been handed out and lost, and
 /// a seq must not be handed out twice; nobody loses this many.

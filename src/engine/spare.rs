@@ -91,6 +91,16 @@ impl Spare {
         Ok(segment)
     }
 
+    /// Prepares a segment of `size` now, unless one is ready.
+    pub(crate) fn make_ready(&self, size: u64) -> Result<()> {
+        let mut ready = lock(&self.ready);
+        if ready.segment.is_none() && !ready.closed {
+            ready.segment = Some(self.prepare(size)?);
+            self.wanted.store(size, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// Prepares what is asked for until [`Spare::stop`]: the body of the background thread.
     pub(crate) fn serve(&self) {
         while self.signal.wait() {

@@ -19,6 +19,8 @@ usage: pagemark-bench COMMAND [--rounds N] [--seconds S] [--only A,B] [--threads
   fetch      fetch by names, fetch beside a writer, scan of a group
   replay     opening after a kill and after a close: 10 million commits, 100 k and 1 M keys
   memory     bytes per key in memory
+  scale      10 million keys, and 100 million commits: built, compacted, killed, reopened
+  stall      how long single commits take with and without compactions
   list       the engines and how each is set up
 
   --rounds N       rounds over all engines (5)

@@ -9,6 +9,7 @@ mod memory;
 mod quiet;
 mod replay;
 mod run;
+mod scale;
 mod table;
 mod workload;
 
@@ -42,9 +43,14 @@ fn main() -> ExitCode {
         "fetch" => tell(&args, &[commits::fetch(&args)]),
         "replay" => replay::replay(&args),
         "memory" => memory::memory(&args),
+        "scale" => scale::scale(&args),
+        "stall" => scale::stall(&args),
         "list" => list(),
         "child-fill" => replay::fill(&args),
         "child-open" => replay::open(&args),
+        "child-keys" => scale::fill_keys(&args),
+        "child-commits" => scale::fill_commits(&args),
+        "child-reopen" => scale::reopen(&args),
         "child-memory" => memory::fill(&args),
         _ => {
             eprintln!("{}", args::USAGE);

@@ -49,7 +49,7 @@ pub fn fill(args: &Args) {
 }
 
 /// Memory of this process that is no page of a file.
-fn anonymous_bytes() -> u64 {
+pub fn anonymous_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("read /proc/self/status");
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Instant;
 
-use pagemark::{Durability, OffsetStore, Options};
+use pagemark::{Durability, Options};
 
 use crate::args::Args;
 use crate::child;
@@ -64,11 +64,15 @@ pub fn replay(args: &Args) {
     println!("bar: at least 10 M commits per second per core");
 }
 
+/// The whole log stays: it is what is measured.
+fn options() -> Options {
+    Options::new().durability(Durability::Buffered).auto_compact(false)
+}
+
 /// The child that fills a store. It is killed when it has told that it is done.
 pub fn fill(args: &Args) {
     let (path, workload) = of_child(args);
-    let options = Options::new().durability(Durability::Buffered);
-    let store = options.open(path).expect("open pagemark");
+    let store = options().open(path).expect("open pagemark");
     let mut batch = Vec::new();
     for group in 0..workload.groups() {
         workload.fill_batch(group, 0, &mut batch);
@@ -86,7 +90,7 @@ pub fn fill(args: &Args) {
 pub fn open(args: &Args) {
     let (path, workload) = of_child(args);
     let (started, cpu_before) = (Instant::now(), processor_seconds());
-    let store = OffsetStore::open(path).expect("open pagemark");
+    let store = options().open(path).expect("open pagemark");
     let seconds = started.elapsed().as_secs_f64();
     let cpu = processor_seconds() - cpu_before;
     let report = store.recovery_report().clone();
@@ -100,7 +104,7 @@ pub fn open(args: &Args) {
 }
 
 /// Processor time of this process: of all threads, in user mode and in the kernel.
-fn processor_seconds() -> f64 {
+pub fn processor_seconds() -> f64 {
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
     // SAFETY: all zeros are a value of this struct of numbers.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };

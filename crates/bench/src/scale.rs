@@ -1,0 +1,218 @@
+//! Stores of the size that one has after years, and what compactions do to single commits.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use pagemark::{CommitBatch, Durability, Key, NextOffset, OffsetStore, Options};
+
+use crate::args::Args;
+use crate::child;
+use crate::commits::GROUPS;
+use crate::engines::pagemark::{commit, named};
+use crate::memory::anonymous_bytes;
+use crate::quiet::Quiet;
+use crate::replay::processor_seconds;
+use crate::run::TempDir;
+use crate::table::{median, print_aligned, short};
+use crate::workload::Workload;
+
+/// 1,000 groups of 100 topics of 100 partitions.
+const KEYS: usize = 10_000_000;
+const COMMITS: usize = 100_000_000;
+const STALL_COMMITS: usize = 4_000_000;
+
+/// Builds both stores in processes that are killed, and opens them in new ones.
+pub fn scale(args: &Args) {
+    let quiet = Quiet::new(args.patience);
+    let mut rows = vec![row(&[
+        "store",
+        "built in s",
+        "disk MB, most",
+        "compactions",
+        "stopped by",
+        "open ms",
+        "processor ms",
+        "RSS, bytes a key",
+        "disk MB",
+    ])];
+    for (child, keys) in [("child-keys", KEYS), ("child-commits", GROUPS * 100)] {
+        let dir = TempDir::new(&args.dir);
+        let store = dir.0.join("store");
+        let path = store.display().to_string();
+        eprintln!("building: {child}");
+        let built = child::run_and_kill(&[child, &path]);
+        let mut built: Vec<String> = built.split(' ').map(str::to_owned).collect();
+        for stop in ["kill", "close"] {
+            if stop == "close" {
+                child::run_and_kill(&["child-reopen", &path, stop]);
+            }
+            let mut opened: [Vec<f64>; 3] = Default::default();
+            for _ in 0..args.rounds {
+                let told = quiet.measure(|| child::run_and_kill(&["child-reopen", &path, stop]));
+                let told = told.split(' ').map(|word| word.parse::<f64>().expect("a number"));
+                opened.iter_mut().zip(told).for_each(|(all, one)| all.push(one));
+            }
+            let [open, cpu, memory] = opened.map(|rounds| median(rounds).unwrap_or(0.0));
+            let mut cells = row(&[child.trim_start_matches("child-")]);
+            cells.append(&mut built);
+            cells.resize(4, String::new());
+            let numbers = [open, cpu, memory / keys as f64, disk_bytes(&store) as f64 / 1e6];
+            cells.push(stop.to_owned());
+            cells.extend(numbers.map(short));
+            rows.push(cells);
+        }
+    }
+    println!(
+        "\n## {} keys, and {} commits over 100 k keys\n",
+        short(KEYS as f64),
+        short(COMMITS as f64)
+    );
+    print_aligned(&rows);
+    let _ = quiet.tell();
+}
+
+fn row(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(|cell| (*cell).to_owned()).collect()
+}
+
+/// The child that fills a store with many keys, compacts it and waits to be killed.
+pub fn fill_keys(args: &Args) {
+    let store = open(&args.rest[0], true);
+    let started = Instant::now();
+    for i in 0..KEYS / 100 {
+        let (group, topic) =
+            (format!("billing-service-{:06}", i / 100), format!("orders-events-{:06}", i % 100));
+        let mut batch = CommitBatch::new(&group);
+        for partition in 0..100 {
+            batch.commit(&topic, partition, NextOffset(partition.into()));
+        }
+        store.commit_batch(&batch).expect("commit");
+    }
+    let filled = started.elapsed();
+    let most = disk_bytes(Path::new(&args.rest[0]));
+    let report = store.compact().expect("compact");
+    // A tail behind the snapshot, as there always is one.
+    store.commit(Key::new("g", "t", 0), NextOffset(1)).expect("commit");
+    store.sync().expect("sync");
+    eprintln!("filled in {filled:?}; {report:?}");
+    child::tell(&format!(
+        "{:.1} {} {}",
+        started.elapsed().as_secs_f64(),
+        most / 1_000_000,
+        store.stats().compaction.completed
+    ));
+}
+
+/// The child that commits over and over the same keys while the store compacts itself.
+pub fn fill_commits(args: &Args) {
+    let workload = Workload::new(GROUPS);
+    let store = open(&args.rest[0], true);
+    let started = Instant::now();
+    let mut stream = workload.stream(0, 1);
+    let mut most = 0;
+    for i in 0..COMMITS {
+        let (key, value) = stream.next_commit();
+        store.commit(named(key), commit(&value)).expect("commit");
+        if i % 100_000 == 0 {
+            most = most.max(disk_bytes(Path::new(&args.rest[0])));
+        }
+    }
+    let stats = store.stats();
+    eprintln!("{:?}; {:?}", started.elapsed(), stats);
+    child::tell(&format!(
+        "{:.1} {} {}",
+        started.elapsed().as_secs_f64(),
+        most / 1_000_000,
+        stats.compaction.completed
+    ));
+}
+
+/// The child that opens a store and tells what that took.
+pub fn reopen(args: &Args) {
+    let before = anonymous_bytes();
+    let (started, cpu) = (Instant::now(), processor_seconds());
+    // Compacted by itself, the store would be another one for the next who opens it.
+    let store = open(&args.rest[0], false);
+    let (elapsed, cpu) = (started.elapsed(), processor_seconds() - cpu);
+    let grown = anonymous_bytes().saturating_sub(before);
+    assert!(store.stats().keys >= 100_000, "the store is there");
+    if args.rest[1] == "close" {
+        store.close().expect("close");
+    }
+    child::tell(&format!("{} {} {grown}", elapsed.as_secs_f64() * 1e3, cpu * 1e3));
+}
+
+fn open(path: &str, auto_compact: bool) -> OffsetStore {
+    let options = Options::new().durability(Durability::Buffered).auto_compact(auto_compact);
+    options.open(path).expect("open pagemark")
+}
+
+/// The blocks of all files of a directory.
+fn disk_bytes(dir: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let entries = std::fs::read_dir(dir).expect("list the store");
+    // A file may go while the directory is read.
+    entries
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|file| file.blocks() * 512)
+        .sum()
+}
+
+/// How long single buffered commits take, with a compaction under way all the time and with none.
+pub fn stall(args: &Args) {
+    let quiet = Quiet::new(args.patience);
+    let mut rows = vec![row(&["compactions", "p50 ns", "p99", "p99.9", "p99.99", "most µs"])];
+    let mut all: [[Vec<f64>; 6]; 2] = Default::default();
+    for round in 1..=args.rounds {
+        for with in [false, true] {
+            eprintln!("round {round} of {}: single commits, compacting: {with}", args.rounds);
+            let told = quiet.measure(|| measure_stalls(args, with));
+            all[usize::from(with)].iter_mut().zip(told).for_each(|(all, one)| all.push(one));
+        }
+    }
+    for told in all {
+        let told = told.map(|rounds| median(rounds).map_or("-".to_owned(), short));
+        rows.push(told.to_vec());
+    }
+    println!("\n## Single buffered commits over 1 M keys\n");
+    print_aligned(&rows);
+    let _ = quiet.tell();
+}
+
+/// Compactions, and quantiles of the times of single commits.
+fn measure_stalls(args: &Args, with: bool) -> [f64; 6] {
+    let dir = TempDir::new(&args.dir);
+    let workload = Workload::new(10 * GROUPS);
+    let store = open(&dir.0.join("store").display().to_string(), false);
+    let mut batch = Vec::new();
+    for group in 0..workload.groups() {
+        workload.fill_batch(group, 0, &mut batch);
+        crate::engines::pagemark::commit_batch(&store, &batch);
+    }
+    store.compact().expect("compact");
+    let mut times: Vec<u32> = Vec::with_capacity(STALL_COMMITS);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        if with {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    store.compact().expect("compact");
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+        }
+        let mut stream = workload.stream(0, 1);
+        for _ in 0..STALL_COMMITS {
+            let (key, value) = stream.next_commit();
+            let started = Instant::now();
+            store.commit(named(key), commit(&value)).expect("commit");
+            times.push(u32::try_from(started.elapsed().as_nanos()).unwrap_or(u32::MAX));
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    times.sort_unstable();
+    let at = |share: f64| f64::from(times[((times.len() - 1) as f64 * share) as usize]);
+    let compactions = store.stats().compaction.completed - 1;
+    [compactions as f64, at(0.5), at(0.99), at(0.999), at(0.9999), at(1.0) / 1e3]
+}
