@@ -47,6 +47,9 @@ pub enum ErrorKind {
     KeyTooLong,
     /// The metadata is longer than [`Options::max_metadata_bytes`](crate::Options::max_metadata_bytes).
     MetadataTooLarge,
+    /// The commit would create more than [`Options::max_groups`](crate::Options::max_groups) or
+    /// [`Options::max_keys_per_group`](crate::Options::max_keys_per_group) allow. It had no effect.
+    QuotaExceeded,
     /// The store was written by a newer version, in a way that this one cannot read.
     UnsupportedVersion,
     /// The directory or file is not a Pagemark store.
@@ -109,6 +112,22 @@ impl Error {
     pub(crate) fn metadata_too_large(bytes: usize, limit: usize) -> Error {
         let message = format!("the metadata has {bytes} bytes, the limit is {limit}");
         Error::new(ErrorKind::MetadataTooLarge, message)
+    }
+
+    pub(crate) fn too_many_groups(group: &str, limit: u64) -> Error {
+        let message = format!(
+            "group {group:?} would be one more than max_groups allows, which is {limit}; \
+             delete a group or raise the limit"
+        );
+        Error::new(ErrorKind::QuotaExceeded, message)
+    }
+
+    pub(crate) fn too_many_keys(group: &str, keys: u64, limit: u64) -> Error {
+        let message = format!(
+            "group {group:?} would have {keys} keys, and max_keys_per_group is {limit}; \
+             delete keys of it or raise the limit"
+        );
+        Error::new(ErrorKind::QuotaExceeded, message)
     }
 
     pub(crate) fn corrupt(message: impl Into<String>) -> Error {

@@ -76,6 +76,8 @@ pub struct Options {
     pub(crate) flush_interval: Duration,
     pub(crate) create_if_missing: bool,
     pub(crate) max_metadata_bytes: usize,
+    pub(crate) max_groups: u64,
+    pub(crate) max_keys_per_group: u64,
     pub(crate) write_path: WritePath,
     pub(crate) background: bool,
     pub(crate) auto_compact: bool,
@@ -90,6 +92,8 @@ impl Default for Options {
             flush_interval: Duration::from_secs(1),
             create_if_missing: true,
             max_metadata_bytes: 4096,
+            max_groups: u64::MAX,
+            max_keys_per_group: u64::MAX,
             write_path: WritePath::Auto,
             background: true,
             auto_compact: true,
@@ -139,6 +143,29 @@ impl Options {
     /// counts bytes of UTF-8.)
     pub fn max_metadata_bytes(mut self, bytes: usize) -> Options {
         self.max_metadata_bytes = bytes;
+        self
+    }
+
+    /// The most groups that may have a key. A commit that would give a further group its first key
+    /// fails with [`ErrorKind::QuotaExceeded`](crate::ErrorKind::QuotaExceeded). Unlimited unless
+    /// set.
+    ///
+    /// Commits to keys that have a value always pass, and deletes make room. A store that has more
+    /// already, from a time when the limit was higher, opens, and takes no further ones. Kafka has
+    /// no such limit for its coordinator, only one for the members of a group (`group.max.size`);
+    /// this one is for stores whose callers choose the names.
+    pub fn max_groups(mut self, groups: u64) -> Options {
+        self.max_groups = groups;
+        self
+    }
+
+    /// The most keys, which are partitions of topics, that one group may have. A commit that would
+    /// give a group more fails with
+    /// [`ErrorKind::QuotaExceeded`](crate::ErrorKind::QuotaExceeded); of a batch counts what the
+    /// group has behind all of its commits and deletes. Unlimited unless set; otherwise as
+    /// [`max_groups`](Options::max_groups).
+    pub fn max_keys_per_group(mut self, keys: u64) -> Options {
+        self.max_keys_per_group = keys;
         self
     }
 

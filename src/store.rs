@@ -75,7 +75,8 @@ impl OffsetStore {
     /// # Errors
     ///
     /// `InvalidArgument`, `KeyTooLong` and `MetadataTooLarge` for a key or value outside of its
-    /// limits; `Full` if there is no room, which may be tried again; `Poisoned` after an earlier
+    /// limits; `QuotaExceeded` for a new key that the options leave no room for; `Full` if there is
+    /// no room on the device, which may be tried again; `Poisoned` after an earlier
     /// failure; `Io` and `Closed`. After an error of the flush (`Io`, `Poisoned`) the commit may or
     /// may not survive; after any other error it had no effect.
     pub fn commit<'a>(&self, key: Key<'_>, commit: impl Into<Commit<'a>>) -> Result<Receipt> {

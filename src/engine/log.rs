@@ -17,6 +17,7 @@ use crate::io::latch::Latch;
 use crate::segment::{Appender, End, NameTag, Segment};
 
 use super::compact::Compaction;
+use super::quota::Quotas;
 use super::spare::Spare;
 
 /// The size of a new store's first segment, unless the limit is lower.
@@ -61,6 +62,7 @@ pub(crate) struct Surroundings {
     pub(crate) compaction: Arc<Compaction>,
     /// The size that segments grow to.
     pub(crate) segment_size: u64,
+    pub(crate) quotas: Quotas,
 }
 
 /// A sealed segment that is not flushed yet, and where it ended.
@@ -237,6 +239,7 @@ impl Log {
         durable: u64,
     ) -> Result<u64> {
         self.check_open()?;
+        self.surroundings.quotas.check(index, changes)?;
         loop {
             let (len, unnamed) = self.encode(changes);
             if unnamed == 0 && self.appender.has_room(len) {

@@ -14,6 +14,7 @@ mod fetch;
 mod load;
 mod log;
 mod open;
+mod quota;
 mod read_log;
 mod recover;
 mod signal;

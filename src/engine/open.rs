@@ -22,6 +22,7 @@ use super::Engine;
 use super::compact::Compaction;
 use super::load::Snapshot;
 use super::log::{FIRST_SEGMENT_SIZE, Log, Past, Surroundings};
+use super::quota::Quotas;
 use super::read_log::{Found, Ground, LogReader, Unconfirmed, check_store, foreign_is_damage};
 use super::snapshot::Written;
 use super::spare::Spare;
@@ -54,6 +55,7 @@ pub(crate) fn open(dir: Arc<dyn Dir>, options: &Options) -> Result<Engine> {
         latch: Arc::clone(&latch),
         compaction: Arc::clone(&compaction),
         segment_size: options.segment_size,
+        quotas: Quotas::new(options),
     };
     let engine = Engine {
         options: options.clone(),

@@ -1,7 +1,7 @@
 //! One consumer group: its topics in order.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use super::names::Named;
 use super::sorted::SortedList;
@@ -17,6 +17,9 @@ pub(super) struct Group {
     name: Arc<str>,
     uses: AtomicUsize,
     topics: SortedList<Arc<Topic>, TOPIC_LEAF>,
+    /// Live keys of all topics. The topics count here themselves: they cannot hold the group that
+    /// holds them.
+    live: Arc<AtomicU64>,
 }
 
 impl Group {
@@ -24,11 +27,16 @@ impl Group {
     pub(super) fn topics(&self) -> &SortedList<Arc<Topic>, TOPIC_LEAF> {
         &self.topics
     }
+
+    /// The number of live keys, for the topics of the group to keep.
+    pub(super) fn live(&self) -> &Arc<AtomicU64> {
+        &self.live
+    }
 }
 
 impl Named for Group {
     fn new(name: Arc<str>) -> Group {
-        Group { name, uses: AtomicUsize::new(0), topics: SortedList::new() }
+        Group { name, uses: AtomicUsize::new(0), topics: SortedList::new(), live: Arc::default() }
     }
 
     fn name(&self) -> &Arc<str> {

@@ -169,10 +169,11 @@ impl Index {
     /// Exact for slots and long values, an estimate from the number of topics and groups for the
     /// rest.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        // The reference counts, a node and two buckets in a hash table, a place in a sorted list.
+        // The reference counts, a node and two buckets in a hash table, a place in a sorted list. A
+        // group's counter has reference counts of its own.
         const ENTRY: usize = 88;
         let topics = self.topics.len() * (size_of::<Topic>() + ENTRY);
-        let groups = self.groups.len() * (size_of::<Group>() + 2 * ENTRY);
+        let groups = self.groups.len() * (size_of::<Group>() + size_of::<[usize; 4]>() + 2 * ENTRY);
         let names = self.topic_names.len() * (size_of::<TopicName>() + ENTRY);
         (size_of::<Index>() + self.arena.reserved_bytes() + topics + groups + names) as u64
     }
@@ -278,7 +279,7 @@ impl Index {
 
     fn count_up(&self, topic: &Arc<Topic>) {
         let live = topic.live();
-        topic.set_live(live + 1);
+        topic.count_up();
         add(&self.counts.keys, 1);
         if live > 0 {
             return;
@@ -293,10 +294,9 @@ impl Index {
     }
 
     fn count_down(&self, writer: &mut Writer, topic: &Arc<Topic>, deleted: u32) {
-        let live = topic.live() - deleted;
-        topic.set_live(live);
+        topic.count_down(deleted);
         subtract(&self.counts.keys, u64::from(deleted));
-        if deleted == 0 || live > 0 {
+        if deleted == 0 || topic.live() > 0 {
             return;
         }
         let group = topic.group();
@@ -327,8 +327,7 @@ impl Index {
         self.topics.find(hash, is(group, topic), Arc::clone).unwrap_or_else(|_| {
             let group = self.groups.acquire(&mut changing, self.hasher.one(group), group);
             let name = self.topic_names.acquire(&mut changing, self.hasher.one(topic), topic);
-            let (group, name) = (group.name().clone(), name.name().clone());
-            let made = Arc::new(Topic::new(self.arena.clone(), group, name));
+            let made = Arc::new(Topic::new(self.arena.clone(), &group, name.name().clone()));
             self.topics.insert(&mut changing, hash, made.clone());
             made
         })

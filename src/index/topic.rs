@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::arena::{Allocator, Arena, Unit};
+use super::group::Group;
 use super::growing::Growing;
+use super::names::Named;
 use super::slot::Slot;
 use super::sorted::{Item, SortedList};
 use crate::key::CommittedOffset;
@@ -40,6 +42,8 @@ pub(crate) struct Topic {
     runs_end: AtomicU8,
     detached: AtomicBool,
     live: AtomicU32,
+    /// The live keys of the whole group.
+    group_live: Arc<AtomicU64>,
     tag: AtomicU64,
     far: OnceLock<Box<Far>>,
 }
@@ -72,6 +76,11 @@ impl Topic {
     /// How many partitions have a value.
     pub(crate) fn live(&self) -> u32 {
         self.live.load(Ordering::Relaxed)
+    }
+
+    /// How many keys of the topic's group have a value. Exact for the writer.
+    pub(crate) fn group_live(&self) -> u64 {
+        self.group_live.load(Ordering::Relaxed)
     }
 
     /// Whether the topic left the index. It never comes back: resolve the name again.
@@ -133,15 +142,16 @@ impl Topic {
     }
 
     /// A topic without keys.
-    pub(super) fn new(arena: Arc<Arena>, group: Arc<str>, name: Arc<str>) -> Topic {
+    pub(super) fn new(arena: Arc<Arena>, group: &Group, name: Arc<str>) -> Topic {
         Topic {
             arena,
-            group,
+            group: group.name().clone(),
             name,
             runs: [const { AtomicU32::new(0) }; RUNS],
             runs_end: AtomicU8::new(0),
             detached: AtomicBool::new(false),
             live: AtomicU32::new(0),
+            group_live: group.live().clone(),
             tag: AtomicU64::new(0),
             far: OnceLock::new(),
         }
@@ -229,9 +239,17 @@ impl Topic {
         sparse.for_each(|found| visit(found.partition, found.unit, 0));
     }
 
-    /// Sets the number of partitions that have a value. Only for the writer.
-    pub(super) fn set_live(&self, live: u32) {
-        self.live.store(live, Ordering::Relaxed);
+    /// Counts a partition that has a value now. Only for the writer, which is alone and needs no
+    /// atomic addition.
+    pub(super) fn count_up(&self) {
+        self.live.store(self.live() + 1, Ordering::Relaxed);
+        self.group_live.store(self.group_live() + 1, Ordering::Relaxed);
+    }
+
+    /// Counts partitions that have no value any more. Only for the writer.
+    pub(super) fn count_down(&self, deleted: u32) {
+        self.live.store(self.live() - deleted, Ordering::Relaxed);
+        self.group_live.store(self.group_live() - u64::from(deleted), Ordering::Relaxed);
     }
 
     /// Ends the topic's life and gives its slots back. Only for the writer, once, when no slot has
