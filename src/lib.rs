@@ -5,6 +5,7 @@ pub mod dump;
 mod engine;
 mod error;
 mod format;
+mod histogram;
 mod index;
 mod io;
 mod key;
@@ -17,6 +18,7 @@ pub mod testkit;
 
 pub use batch::CommitBatch;
 pub use error::{Error, ErrorKind, Result};
+pub use histogram::Histogram;
 pub use key::{
     Commit, CommittedOffset, Durability, Key, LastProcessed, MAX_NAME_BYTES, NextOffset, Receipt,
     Seq, TopicPartition,

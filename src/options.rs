@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::key::Durability;
@@ -35,6 +35,12 @@ pub trait Environment: Send + Sync + fmt::Debug {
     /// Milliseconds since the Unix epoch: the timestamp of commits that bring none.
     fn now_ms(&self) -> i64;
 
+    /// Nanoseconds since any fixed moment, never going back: for how long something took, and for
+    /// nothing that is stored. Unless it is given, [`now_ms`](Environment::now_ms) has to do.
+    fn monotonic_ns(&self) -> u64 {
+        u64::try_from(self.now_ms()).unwrap_or(0).saturating_mul(1_000_000)
+    }
+
     /// A random number, for store ids, salts and hash seeds.
     fn random(&self) -> u64;
 }
@@ -48,6 +54,13 @@ impl Environment for SystemEnvironment {
         let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         // A clock before 1970 or after the year 292 million is not worth an error path.
         elapsed.map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        static START: OnceLock<Instant> = OnceLock::new();
+        let elapsed = START.get_or_init(Instant::now).elapsed();
+        // Enough for 584 years of uptime.
+        u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn random(&self) -> u64 {

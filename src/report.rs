@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::histogram::Histogram;
 use crate::key::Seq;
 
 /// What opening a store came to.
@@ -61,6 +62,19 @@ pub struct Stats {
     pub durable_seq: u64,
     /// Flushes of the log since the store was opened.
     pub flushes: u64,
+    /// How long each flush of the log took that succeeded, with those for marks among them, by the
+    /// clock of the options.
+    pub flush_latency: Histogram,
+    /// Records of commits and deletes since the store was opened. A batch is one record.
+    pub batches: u64,
+    /// Keys that were committed since the store was opened: one for each in a batch.
+    pub commits: u64,
+    /// Keys that had a value and were deleted since the store was opened, with those of deleted
+    /// topics and groups among them.
+    pub deletes: u64,
+    /// Bytes by which the log has grown since the store was opened: records, names and seals, and
+    /// the first page of each new segment.
+    pub appended_bytes: u64,
     /// Segments of the log, the active one included.
     pub segments: u64,
     /// The size of their files in bytes. The next segment, prepared in advance, is not counted.

@@ -17,6 +17,7 @@ use crate::io::latch::Latch;
 use crate::segment::{Appender, End, NameTag, Segment};
 
 use super::compact::Compaction;
+use super::numbers::Counts;
 use super::quota::Quotas;
 use super::spare::Spare;
 
@@ -114,6 +115,9 @@ pub(crate) struct Log {
     past: Past,
     /// Bytes of records in segments that this process has sealed.
     sealed_bytes: u64,
+    /// What the first segment had when the store was opened.
+    found_bytes: u64,
+    counts: Counts,
     new_name: bool,
     closed: bool,
 }
@@ -125,6 +129,7 @@ impl Log {
         writer: Writer,
         surroundings: Surroundings,
     ) -> Log {
+        let found_bytes = u64::from(appender.end().position);
         Log {
             appender,
             batch: RecordBuffer::default(),
@@ -133,6 +138,8 @@ impl Log {
             unflushed: Vec::new(),
             past,
             sealed_bytes: 0,
+            found_bytes,
+            counts: Counts::default(),
             new_name: false,
             closed: false,
         }
@@ -173,6 +180,16 @@ impl Log {
     /// had before.
     pub(crate) fn appended_bytes(&self) -> u64 {
         self.sealed_bytes + u64::from(self.appender.end().position)
+    }
+
+    /// Bytes by which the log has grown since the store was opened.
+    pub(crate) fn grown_bytes(&self) -> u64 {
+        self.appended_bytes().saturating_sub(self.found_bytes)
+    }
+
+    /// What was appended since the store was opened.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// How many segments there are and the size of their files.
@@ -256,6 +273,7 @@ impl Log {
         }
         let appended = self.appender.append_batch(&mut self.batch, durable);
         let seq = appended.map_err(|error| self.failed(error))?;
+        self.counts.batches += 1;
         // A delete may empty its topic, which then leaves the index: not before the batch has set
         // what it sets there.
         let sets = |change: &&Change<'_>| matches!(change, Change::Set { .. });
@@ -325,12 +343,15 @@ impl Log {
                 let value = Value { offset, leader_epoch, timestamp_ms, metadata, seq };
                 let applied = index.set(&mut self.writer, topic, partition, value);
                 debug_assert!(applied, "the caller resolved the topic under the lock");
+                self.counts.commits += 1;
             }
             Change::Delete { topic, partition } => {
-                index.delete(&mut self.writer, topic, partition, seq);
+                let deleted = index.delete(&mut self.writer, topic, partition, seq);
+                self.counts.deletes += u64::from(deleted);
             }
             Change::DeleteTopic { topic } => {
-                index.delete_topic(&mut self.writer, topic, seq);
+                let deleted = index.delete_topic(&mut self.writer, topic, seq);
+                self.counts.deletes += u64::from(deleted);
             }
         }
     }

@@ -13,6 +13,7 @@ mod dump;
 mod fetch;
 mod load;
 mod log;
+mod numbers;
 mod open;
 mod quota;
 mod read_log;
@@ -24,14 +25,15 @@ mod sync;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
+use crate::histogram::LiveHistogram;
 use crate::index::Index;
 use crate::io::latch::Latch;
 use crate::io::{Dir, DirLock};
 use crate::options::Options;
-use crate::report::{RecoveryReport, Stats};
+use crate::report::RecoveryReport;
 
 pub(crate) use background::Background;
 pub(crate) use dump::dump;
@@ -50,6 +52,7 @@ pub(crate) struct Engine {
     index: Index,
     log: Mutex<Log>,
     flushing: Flushing,
+    flush_latency: LiveHistogram,
     /// The last data record that survives power loss.
     durable: AtomicU64,
     latch: Arc<Latch>,
@@ -76,28 +79,6 @@ impl Engine {
     /// What opening the store came to.
     pub(crate) fn report(&self) -> &RecoveryReport {
         &self.report
-    }
-
-    /// The numbers of this moment.
-    pub(crate) fn stats(&self) -> Stats {
-        let keys = self.index.keys();
-        // Numbers have to be had of a poisoned store, too.
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let (segments, log_bytes) = log.segments();
-        drop(log);
-        Stats {
-            keys,
-            segments,
-            log_bytes,
-            snapshot_bytes: self.compaction.snapshot_bytes(),
-            live_bytes: self.compaction.live_bytes(keys),
-            compaction: self.compaction.stats(),
-            groups: self.index.group_count(),
-            memory_bytes: self.index.memory_bytes(),
-            durable_seq: self.durable(),
-            flushes: self.flushing.count(),
-            poisoned: self.latch.first().map(ToString::to_string),
-        }
     }
 
     /// The log, locked. A panic under this lock may have left a record half applied, so it ends the

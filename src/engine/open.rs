@@ -11,6 +11,7 @@ use crate::format::mark::MarkState;
 use crate::format::names::{self, FileName};
 use crate::format::record::{Open, Start};
 use crate::format::scan::Ending;
+use crate::histogram::LiveHistogram;
 use crate::index::{Index, Writer};
 use crate::io::latch::Latch;
 use crate::io::{Access, Dir, DirLock};
@@ -63,6 +64,7 @@ pub(crate) fn open(dir: Arc<dyn Dir>, options: &Options) -> Result<Engine> {
         index,
         log: Mutex::new(Log::new(appender, past, writer, surroundings)),
         flushing: Flushing::default(),
+        flush_latency: LiveHistogram::default(),
         durable: AtomicU64::new(last_seq),
         latch,
         spare,

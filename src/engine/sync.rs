@@ -117,13 +117,16 @@ impl Engine {
     }
 
     fn write_out(&self, target: &FlushTarget) -> Result<()> {
+        let started_ns = self.now_ns();
         for sealed in &target.sealed {
             sealed.segment.sync()?;
         }
         if target.new_name {
             self.sync_dir()?;
         }
-        target.active.sync()
+        target.active.sync()?;
+        self.note_flush(started_ns);
+        Ok(())
     }
 
     pub(super) fn sync_dir(&self) -> Result<()> {

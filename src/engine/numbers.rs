@@ -1,0 +1,59 @@
+//! The numbers of an open store.
+
+use std::sync::PoisonError;
+
+use crate::report::Stats;
+
+use super::Engine;
+
+/// What the log counts under its lock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    /// Data records.
+    pub(crate) batches: u64,
+    /// Keys that were set.
+    pub(crate) commits: u64,
+    /// Keys that had a value and were deleted.
+    pub(crate) deletes: u64,
+}
+
+impl Engine {
+    /// The numbers of this moment.
+    pub(crate) fn stats(&self) -> Stats {
+        let keys = self.index.keys();
+        // Numbers have to be had of a poisoned store, too.
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let (segments, log_bytes) = log.segments();
+        let (counts, grown_bytes) = (log.counts(), log.grown_bytes());
+        drop(log);
+        Stats {
+            keys,
+            segments,
+            log_bytes,
+            batches: counts.batches,
+            commits: counts.commits,
+            deletes: counts.deletes,
+            appended_bytes: grown_bytes,
+            flush_latency: self.flush_latency.read(),
+            snapshot_bytes: self.compaction.snapshot_bytes(),
+            live_bytes: self.compaction.live_bytes(keys),
+            compaction: self.compaction.stats(),
+            groups: self.index.group_count(),
+            memory_bytes: self.index.memory_bytes(),
+            durable_seq: self.durable(),
+            flushes: self.flushing.count(),
+            poisoned: self.latch.first().map(ToString::to_string),
+        }
+    }
+
+    /// A number of nanoseconds to count a duration from.
+    pub(super) fn now_ns(&self) -> u64 {
+        self.options.environment.monotonic_ns()
+    }
+
+    /// Counts a flush that succeeded.
+    pub(super) fn note_flush(&self, started_ns: u64) {
+        let elapsed_ns = self.now_ns().saturating_sub(started_ns);
+        self.flush_latency.add(elapsed_ns);
+    }
+}
