@@ -9,6 +9,7 @@ mod histogram;
 mod index;
 mod io;
 mod key;
+mod observe;
 mod options;
 mod report;
 mod segment;
@@ -41,6 +42,8 @@ mod docs {
     struct Durability;
     #[doc = include_str!("../docs/format.md")]
     struct Format;
+    #[doc = include_str!("../docs/observability.md")]
+    struct Observability;
     #[doc = include_str!("../docs/testing.md")]
     struct Testing;
 }

@@ -63,5 +63,6 @@ fn flush_at_intervals(engine: &Engine, stop: &Signal) {
         if engine.latch.check().is_ok() {
             let _ = engine.flush_or_mark();
         }
+        engine.hand_on_numbers();
     }
 }

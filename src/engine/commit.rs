@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::mark::MarkState;
 use crate::index::Topic;
 use crate::key::{Commit, Durability, Key, Receipt, Seq, check_name, check_partition};
+use crate::observe;
 
 use super::Engine;
 use super::log::{Change, NewValue};
@@ -162,6 +163,9 @@ impl Engine {
         self.compaction.close();
         let closed = self.write_mark(MarkState::Closed).map(|_| ());
         self.spare.close();
+        self.hand_on_numbers();
+        self.meter.close();
+        observe::closed(self.dir.path(), &closed);
         drop(held);
         closed
     }

@@ -17,6 +17,7 @@ use crate::format::names;
 use crate::format::snapshot::Base;
 use crate::io::Access;
 use crate::key::{CommittedOffset, Seq};
+use crate::observe;
 use crate::report::{CompactionReport, CompactionStats};
 
 use super::Engine;
@@ -169,6 +170,7 @@ impl Engine {
             return Err(Error::closed());
         }
         let started_ms = self.options.environment.now_ms();
+        let started_ns = self.now_ns();
         let mut result = self.compact_log(&mut running, pace);
         if let Ok(report) = &mut result {
             let elapsed_ms = self.options.environment.now_ms().saturating_sub(started_ms);
@@ -177,6 +179,8 @@ impl Engine {
         // One that was ended by a close did not fail.
         if result.is_ok() || !self.compaction.signal.is_stopped() {
             self.compaction.note(&result);
+            let elapsed_ns = self.now_ns().saturating_sub(started_ns);
+            observe::compaction_ended(self.dir.path(), &result, elapsed_ns);
         }
         result
     }
@@ -198,6 +202,7 @@ impl Engine {
         let Some(base) = base.filter(|_| covered > running.snapshot) else {
             return Ok(CompactionReport::default());
         };
+        observe::compaction_begun(self.dir.path(), base.last_seq);
         let published = self.write_snapshot(base, pace).and_then(|written| {
             self.publish(base)?;
             Ok(written)

@@ -14,6 +14,7 @@ use crate::format::snapshot::Base;
 use crate::index::{Index, Topic, Value, Writer};
 use crate::io::Dir;
 use crate::io::latch::Latch;
+use crate::observe;
 use crate::segment::{Appender, End, NameTag, Segment};
 
 use super::compact::Compaction;
@@ -398,6 +399,7 @@ impl Log {
         self.sealed_bytes += u64::from(end.position);
         self.unflushed.push(Sealed { segment, end });
         self.new_name = true;
+        observe::rolled(self.surroundings.dir.path(), start.first_seq, size);
         Ok(())
     }
 

@@ -32,6 +32,7 @@ use crate::histogram::LiveHistogram;
 use crate::index::Index;
 use crate::io::latch::Latch;
 use crate::io::{Dir, DirLock};
+use crate::observe::Meter;
 use crate::options::Options;
 use crate::report::RecoveryReport;
 
@@ -53,6 +54,7 @@ pub(crate) struct Engine {
     log: Mutex<Log>,
     flushing: Flushing,
     flush_latency: LiveHistogram,
+    meter: Meter,
     /// The last data record that survives power loss.
     durable: AtomicU64,
     latch: Arc<Latch>,

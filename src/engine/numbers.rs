@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use crate::observe::{self, Meter};
 use crate::report::Stats;
 
 use super::Engine;
@@ -26,7 +27,7 @@ impl Engine {
         let (segments, log_bytes) = log.segments();
         let (counts, grown_bytes) = (log.counts(), log.grown_bytes());
         drop(log);
-        Stats {
+        let stats = Stats {
             keys,
             segments,
             log_bytes,
@@ -43,6 +44,15 @@ impl Engine {
             durable_seq: self.durable(),
             flushes: self.flushing.count(),
             poisoned: self.latch.first().map(ToString::to_string),
+        };
+        self.meter.publish(&stats);
+        stats
+    }
+
+    /// Hands the numbers on to whoever collects them.
+    pub(super) fn hand_on_numbers(&self) {
+        if Meter::IS_ON {
+            self.stats();
         }
     }
 
@@ -55,5 +65,6 @@ impl Engine {
     pub(super) fn note_flush(&self, started_ns: u64) {
         let elapsed_ns = self.now_ns().saturating_sub(started_ns);
         self.flush_latency.add(elapsed_ns);
+        observe::flushed(elapsed_ns);
     }
 }

@@ -15,6 +15,7 @@ use crate::histogram::LiveHistogram;
 use crate::index::{Index, Writer};
 use crate::io::latch::Latch;
 use crate::io::{Access, Dir, DirLock};
+use crate::observe::{self, Meter};
 use crate::options::Options;
 use crate::report::RecoveryReport;
 use crate::segment::{Appender, End, Segment};
@@ -36,6 +37,7 @@ const SKIP_AFTER_UNCLEAN_STOP: u64 = 1 << 32;
 /// Opens the store in a directory.
 pub(crate) fn open(dir: Arc<dyn Dir>, options: &Options) -> Result<Engine> {
     let started_ms = options.environment.now_ms();
+    let started_ns = options.environment.monotonic_ns();
     let lock = dir.lock()?;
     let files = Files::list(&*dir)?;
     let (index, writer) = Index::new(options.environment.random());
@@ -65,6 +67,7 @@ pub(crate) fn open(dir: Arc<dyn Dir>, options: &Options) -> Result<Engine> {
         log: Mutex::new(Log::new(appender, past, writer, surroundings)),
         flushing: Flushing::default(),
         flush_latency: LiveHistogram::default(),
+        meter: Meter::default(),
         durable: AtomicU64::new(last_seq),
         latch,
         spare,
@@ -75,6 +78,10 @@ pub(crate) fn open(dir: Arc<dyn Dir>, options: &Options) -> Result<Engine> {
     };
     engine.set_marked(last_seq);
     engine.log()?.consider_compaction(&engine.index);
+    let elapsed_ns = engine.now_ns().saturating_sub(started_ns);
+    observe::opened(engine.dir.path(), &engine.report, elapsed_ns);
+    engine.meter.describe();
+    engine.hand_on_numbers();
     Ok(engine)
 }
 

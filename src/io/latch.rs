@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe;
 
 /// Closes on the first failed write or flush and stays closed.
 ///
@@ -25,7 +26,9 @@ impl Latch {
 
     /// Remembers `error` if it is the first, and hands it back for the caller to return.
     pub(crate) fn trip(&self, error: Error) -> Error {
-        let _ = self.first.set(error.clone());
+        if self.first.set(error.clone()).is_ok() {
+            observe::poisoned(&error);
+        }
         error
     }
 
