@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::format::entry::{Entries, Entry};
 use crate::format::mark::MarkState;
 use crate::format::{names, scan};
+use crate::io::Access;
 use crate::io::disk::DiskDir;
 use crate::options::WritePath;
 use crate::segment::{PIECE, Window};
@@ -25,7 +26,7 @@ pub(crate) fn dump(path: &Path, mut visit: impl FnMut(&Record<'_>)) -> Result<Su
         Some(names::FileName::Segment(first_seq)) => first_seq,
         _ => 0,
     };
-    let loaded = Loaded::read_named(&dir, name, first_seq)?;
+    let loaded = Loaded::read_named(&dir, name, first_seq, Access::Follow)?;
     let mut names = Names::new();
     let mut window = Window::new(PIECE);
     let mut reader = loaded.reader(&mut window);
@@ -124,7 +125,8 @@ fn changes<'a>(entries: Entries<'a>, names: &'a Names) -> Option<Vec<Change<'a>>
         .collect()
 }
 
-fn change<'a>(entry: Entry<'a>, (group, topic): (&'a str, &'a str)) -> Change<'a> {
+/// What an entry says of a group and topic.
+pub(super) fn change<'a>(entry: Entry<'a>, (group, topic): (&'a str, &'a str)) -> Change<'a> {
     match entry {
         Entry::Set { partition, offset, leader_epoch, timestamp_ms, metadata, .. } => {
             Change::Commit { group, topic, partition, offset, leader_epoch, timestamp_ms, metadata }

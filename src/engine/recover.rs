@@ -39,14 +39,19 @@ impl Loaded {
     /// Its header was durable before it got its name, so a header that is not right is damage
     /// whatever else is known.
     pub(super) fn read(dir: &dyn Dir, first_seq: u64) -> Result<Loaded> {
-        Loaded::read_named(dir, &names::segment(first_seq), first_seq)
+        Loaded::read_named(dir, &names::segment(first_seq), first_seq, Access::Read)
     }
 
-    /// [`Loaded::read`] for a file that may have been renamed.
-    pub(super) fn read_named(dir: &dyn Dir, name: &str, first_seq: u64) -> Result<Loaded> {
+    /// [`Loaded::read`] for a file that may have been renamed, or that is written meanwhile.
+    pub(super) fn read_named(
+        dir: &dyn Dir,
+        name: &str,
+        first_seq: u64,
+        access: Access,
+    ) -> Result<Loaded> {
         let path = dir.path().join(name);
         let failed = |error| Error::io("read a segment", &path, error);
-        let file = dir.open(name, Access::Read).map_err(failed)?;
+        let file = dir.open(name, access).map_err(failed)?;
         let size = file.size();
         if size < HEADER_LEN as u64 {
             return Err(header_error(HeaderError::Foreign).with_path(&path).at(0));
@@ -157,11 +162,11 @@ impl Stated {
         self.seq = self.seq.max(durable);
     }
 
-    fn add_marks(&mut self, marks: &[Mark]) {
+    pub(super) fn add_marks(&mut self, marks: &[Mark]) {
         marks.iter().for_each(|mark| self.add(mark.durable));
     }
 
-    fn add_remains(&mut self, remains: &Remains) {
+    pub(super) fn add_remains(&mut self, remains: &Remains) {
         self.add(remains.durable);
         self.unknown |= remains.gave_up;
     }
@@ -226,7 +231,8 @@ impl Replay<'_> {
         Ok(Tail { ending, end, base_ms: scanner.base_ms(), names, remains })
     }
 
-    fn record<'a>(
+    /// Replays one record. What it sets is read ahead.
+    pub(super) fn record<'a>(
         &mut self,
         record: Record<'a>,
         names: &mut Vec<Arc<Topic>>,
@@ -298,7 +304,7 @@ impl Replay<'_> {
     }
 
     /// Applies what was read ahead: commits whose names are there.
-    fn catch_up(&mut self, ahead: &mut Vec<Set<'_>>, names: &mut [Arc<Topic>]) {
+    pub(super) fn catch_up(&mut self, ahead: &mut Vec<Set<'_>>, names: &mut [Arc<Topic>]) {
         self.index.set_many(self.writer, names, ahead);
         ahead.clear();
     }

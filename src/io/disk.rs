@@ -126,7 +126,7 @@ impl Dir for DiskDir {
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn SegmentFile>> {
         let flags = match access {
-            Access::Read => OFlags::RDONLY,
+            Access::Read | Access::Follow => OFlags::RDONLY,
             Access::Write => OFlags::RDWR,
         };
         let file = open_file(&self.dir, name, flags)?;
@@ -134,8 +134,10 @@ impl Dir for DiskDir {
         // Pages whose write-back failed before the file was opened stay in the page cache, look
         // clean, and hold bytes that the device does not have. They are dropped, so that what is
         // read is what the device holds. Nothing that is still to be written is lost by this.
-        advise(&file, Advice::DropCached);
-        if access == Access::Write {
+        if access != Access::Follow {
+            advise(&file, Advice::DropCached);
+        }
+        if access != Access::Read {
             // Read-ahead brings large folios into the page cache, and then the flush of one small
             // record writes all of such a folio.
             advise(&file, Advice::NoReadAhead);

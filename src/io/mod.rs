@@ -67,8 +67,12 @@ pub trait Dir: Send + Sync + fmt::Debug {
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Reading only.
+    /// Reading what the device has: bytes that are only cached, and were given up by a failed flush,
+    /// are not read.
     Read,
+    /// Reading what another process may be writing at the same time, without making its writes any
+    /// slower: what is cached stays so, and nothing is read ahead.
+    Follow,
     /// Reading and writing. Blocks that a copy of the store left unallocated or shared are made the
     /// file's own first, so that a later write cannot fail for want of room.
     Write,

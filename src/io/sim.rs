@@ -250,11 +250,13 @@ struct State {
 struct Inode {
     content: Content,
     handles: usize,
+    /// Those of them that keep nothing in the page cache.
+    followers: usize,
 }
 
 impl Inode {
     fn new(content: Content) -> Inode {
-        Inode { content, handles: 0 }
+        Inode { content, handles: 0, followers: 0 }
     }
 }
 

@@ -85,7 +85,7 @@ impl Dir for SimDisk {
         let file = state.names.get(name)?;
         let inode = state.inode(file)?;
         // Opening a file makes the kernel forget what it can. What a mapping holds it cannot forget.
-        if inode.handles == 0 {
+        if access != Access::Follow && inode.handles == inode.followers {
             inode.content.drop_cached();
         }
         self.handle(&mut state, file, access)
@@ -125,6 +125,7 @@ impl SimDisk {
     ) -> io::Result<Arc<dyn SegmentFile>> {
         let inode = state.inode(file)?;
         inode.handles += 1;
+        inode.followers += usize::from(access == Access::Follow);
         let size = inode.content.live().len() as u64;
         Ok(Arc::new(SimFile { disk: self.clone(), file, size, access }))
     }
@@ -145,10 +146,11 @@ impl SimDisk {
     }
 
     /// Drops a handle of the file.
-    fn release(&self, file: FileId) {
+    fn release(&self, file: FileId, access: Access) {
         let mut state = self.state();
         if let Ok(inode) = state.inode(file) {
             inode.handles -= 1;
+            inode.followers -= usize::from(access == Access::Follow);
         }
         state.collect();
     }
@@ -199,7 +201,7 @@ impl SegmentFile for SimFile {
 
 impl Drop for SimFile {
     fn drop(&mut self) {
-        self.disk.release(self.file);
+        self.disk.release(self.file, self.access);
     }
 }
 
@@ -240,7 +242,7 @@ impl GrowingFile for GrowingSimFile {
 
 impl Drop for GrowingSimFile {
     fn drop(&mut self) {
-        self.disk.release(self.file);
+        self.disk.release(self.file, Access::Write);
     }
 }
 

@@ -200,8 +200,11 @@ fn a_failed_sync_is_believed_by_the_next_one() {
     reader.read_at(0, &mut byte).unwrap();
     assert_eq!(byte, [2]);
     let next = disk.process_crash();
+    let follower = next.open("a", Access::Follow).unwrap();
     assert_eq!(next.contents("a").unwrap()[0], 2);
     next.open("a", Access::Read).unwrap();
+    follower.read_at(0, &mut byte).unwrap();
+    assert_eq!(byte, [1]);
     assert_eq!(next.contents("a").unwrap(), [1; 1024]);
 
     // A sector that is written again is written whole.
