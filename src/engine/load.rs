@@ -15,28 +15,92 @@ use crate::format::snapshot::{Base, Values};
 use crate::index::{Index, Topic, Value, Writer};
 use crate::io::{Access, Dir, SegmentFile};
 use crate::report::RecoveryReport;
-use crate::segment::{PIECE, RecordReader, Window};
+use crate::segment::{End, PIECE, RecordReader, Window};
 
 use super::compare::Comparison;
+use super::open::Files;
+use super::read_log::{Ground, check_store, foreign_is_damage};
 use super::recover::{entry_error, header_error, malformed};
+use super::snapshot::Written;
+
+/// The snapshots of a directory.
+#[derive(Debug)]
+pub(super) struct Snapshots<'a> {
+    pub(super) dir: &'a dyn Dir,
+    /// The store that the lock file names.
+    pub(super) store_id: Option<u128>,
+    /// How their files are opened.
+    pub(super) access: Access,
+}
+
+/// A snapshot that was loaded.
+#[derive(Debug)]
+pub(super) struct LoadedSnapshot {
+    pub(super) covers: u64,
+    pub(super) store_id: u128,
+    pub(super) epoch: u32,
+    pub(super) ground: Ground,
+    pub(super) written: Written,
+}
+
+impl Snapshots<'_> {
+    /// Loads the newest snapshot. It had its name only when all of it was durable, and what it
+    /// stands for is gone: if it is damaged, there is nothing to fall back on.
+    pub(super) fn load_newest(
+        &self,
+        files: &Files,
+        index: &Index,
+        writer: &mut Writer,
+        report: &mut RecoveryReport,
+    ) -> Result<Option<LoadedSnapshot>> {
+        let Some(covers) = files.snapshots.last().copied() else { return Ok(None) };
+        let snapshot = Snapshot::open(self.dir, covers, self.access)
+            .map_err(|error| foreign_is_damage(error, self.store_id.is_some()))?;
+        let FileHeader { store_id, .. } = snapshot.header;
+        check_store(&snapshot.path, store_id, self.store_id.unwrap_or(store_id))?;
+        let base = snapshot.load(index, writer, report)?;
+        if base.covers() != covers {
+            let message = format!(
+                "the snapshot was written under another name: it covers the history up to seq {}",
+                base.covers()
+            );
+            return Err(Error::corrupt(message).with_path(&snapshot.path));
+        }
+        if files.segments.last().is_none_or(|first_seq| *first_seq < base.next_seq) {
+            let message = "the log that goes on behind the snapshot is missing";
+            return Err(Error::corrupt(message).with_path(&snapshot.path));
+        }
+        let end = End {
+            epoch: base.epoch,
+            position: 0,
+            last_seq: base.last_seq,
+            next_seq: base.next_seq,
+            chain: base.chain,
+        };
+        let ground = Ground { end, salt: base.salt, durable: snapshot.durable };
+        let written = Written { keys: report.snapshot_keys, bytes: snapshot.header.size };
+        let epoch = snapshot.header.epoch;
+        Ok(Some(LoadedSnapshot { covers, store_id, epoch, ground, written }))
+    }
+}
 
 /// A published snapshot whose first page was read.
 #[derive(Debug)]
-pub(super) struct Snapshot {
-    pub(super) path: PathBuf,
-    pub(super) header: FileHeader,
+struct Snapshot {
+    path: PathBuf,
+    header: FileHeader,
     /// Everything up to this seq was durable in the log when the snapshot was published.
-    pub(super) durable: u64,
+    durable: u64,
     file: Arc<dyn SegmentFile>,
 }
 
 impl Snapshot {
     /// Opens the snapshot that covers the history up to `covers`.
-    pub(super) fn open(dir: &dyn Dir, covers: u64) -> Result<Snapshot> {
+    fn open(dir: &dyn Dir, covers: u64, access: Access) -> Result<Snapshot> {
         let name = names::snapshot(covers);
         let path = dir.path().join(&name);
         let failed = |error| Error::io("read a snapshot", &path, error);
-        let file = dir.open(&name, Access::Read).map_err(failed)?;
+        let file = dir.open(&name, access).map_err(failed)?;
         if file.size() < u64::from(RECORDS_START) {
             return Err(Error::corrupt("the snapshot was cut").with_path(&path).at(0));
         }
@@ -65,7 +129,7 @@ impl Snapshot {
     }
 
     /// Reads all of it into an index and returns the place in the history that it stands for.
-    pub(super) fn load(
+    fn load(
         &self,
         index: &Index,
         writer: &mut Writer,

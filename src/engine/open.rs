@@ -18,14 +18,14 @@ use crate::io::{Access, Dir, DirLock};
 use crate::observe::{self, Meter};
 use crate::options::Options;
 use crate::report::RecoveryReport;
-use crate::segment::{Appender, End, Segment};
+use crate::segment::{Appender, Segment};
 
 use super::Engine;
 use super::compact::Compaction;
-use super::load::Snapshot;
+use super::load::Snapshots;
 use super::log::{FIRST_SEGMENT_SIZE, Log, Past, Surroundings};
 use super::quota::Quotas;
-use super::read_log::{Found, Ground, LogReader, Unconfirmed, check_store, foreign_is_damage};
+use super::read_log::{Found, LogReader, Unconfirmed};
 use super::snapshot::Written;
 use super::spare::Spare;
 use super::sync::Flushing;
@@ -86,17 +86,18 @@ pub(crate) fn open(dir: Arc<dyn Dir>, options: &Options) -> Result<Engine> {
 }
 
 /// The files of ours in the directory.
-#[derive(Debug, Default)]
-struct Files {
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Files {
     /// By first seq, in order.
-    segments: Vec<u64>,
+    pub(super) segments: Vec<u64>,
     /// By the seq up to which they cover the history, in order.
-    snapshots: Vec<u64>,
+    pub(super) snapshots: Vec<u64>,
     temporaries: Vec<String>,
 }
 
 impl Files {
-    fn list(dir: &dyn Dir) -> Result<Files> {
+    /// Looks into a directory.
+    pub(super) fn list(dir: &dyn Dir) -> Result<Files> {
         let listed =
             dir.list().map_err(|error| Error::io("list the directory", dir.path(), error))?;
         let mut files = Files::default();
@@ -114,13 +115,15 @@ impl Files {
     }
 }
 
-/// A snapshot that was loaded.
-struct Loaded {
-    covers: u64,
-    store_id: u128,
-    epoch: u32,
-    ground: Ground,
-    written: Written,
+/// What a directory without segments and snapshots is, if its lock file names this store or none.
+pub(super) fn no_store(store_id: Option<u128>) -> Error {
+    match store_id {
+        Some(id) => Error::corrupt(format!(
+            "the lock file names store {id:032x}, and none of its segments is here; if the \
+             store was removed on purpose, remove its LOCK file too"
+        )),
+        None => Error::not_a_store("there is no store in the directory"),
+    }
 }
 
 /// What creation and recovery have in common.
@@ -143,17 +146,9 @@ struct Opened {
 
 impl Opening<'_> {
     fn create(&self, writer: Writer) -> Result<Opened> {
-        if let Some(id) = self.lock.store_id() {
-            let message = format!(
-                "the lock file names store {id:032x}, and none of its segments is here; if the \
-                 store was removed on purpose, remove its LOCK file too"
-            );
-            return Err(Error::corrupt(message).with_path(self.dir.path()));
-        }
-        if !self.options.create_if_missing {
-            return Err(
-                Error::not_a_store("there is no store in the directory").with_path(self.dir.path())
-            );
+        let store_id = self.lock.store_id();
+        if store_id.is_some() || !self.options.create_if_missing {
+            return Err(no_store(store_id).with_path(self.dir.path()));
         }
         let environment = &self.options.environment;
         let store_id = u128::from(environment.random()) << 64 | u128::from(environment.random());
@@ -203,7 +198,9 @@ impl Opening<'_> {
 
     fn recover(&self, files: &Files, mut writer: Writer) -> Result<Opened> {
         let mut report = RecoveryReport::default();
-        let snapshot = self.load(files, &mut writer, &mut report)?;
+        let snapshots =
+            Snapshots { dir: &**self.dir, store_id: self.lock.store_id(), access: Access::Read };
+        let snapshot = snapshots.load_newest(files, self.index, &mut writer, &mut report)?;
         let ground = snapshot.as_ref().map(|snapshot| snapshot.ground);
         let covered = ground.map_or(0, |ground| ground.end.next_seq);
         let (leftover, segments) = files
@@ -261,44 +258,6 @@ impl Opening<'_> {
             None => Compaction::new(None, Written::default()),
         };
         Ok(Opened { appender, past, writer, spare, compaction, report })
-    }
-
-    /// Loads the newest snapshot. It had its name only when all of it was durable, and what it
-    /// stands for is gone: if it is damaged, there is nothing to fall back on.
-    fn load(
-        &self,
-        files: &Files,
-        writer: &mut Writer,
-        report: &mut RecoveryReport,
-    ) -> Result<Option<Loaded>> {
-        let Some(covers) = files.snapshots.last().copied() else { return Ok(None) };
-        let known = self.lock.store_id().is_some();
-        let snapshot =
-            Snapshot::open(&**self.dir, covers).map_err(|error| foreign_is_damage(error, known))?;
-        let FileHeader { store_id, .. } = snapshot.header;
-        check_store(&snapshot.path, store_id, self.lock.store_id().unwrap_or(store_id))?;
-        let base = snapshot.load(self.index, writer, report)?;
-        if base.covers() != covers {
-            let message = format!(
-                "the snapshot was written under another name: it covers the history up to seq {}",
-                base.covers()
-            );
-            return Err(Error::corrupt(message).with_path(&snapshot.path));
-        }
-        if files.segments.last().is_none_or(|first_seq| *first_seq < base.next_seq) {
-            let message = "the log that goes on behind the snapshot is missing";
-            return Err(Error::corrupt(message).with_path(&snapshot.path));
-        }
-        let end = End {
-            epoch: base.epoch,
-            position: 0,
-            last_seq: base.last_seq,
-            next_seq: base.next_seq,
-            chain: base.chain,
-        };
-        let ground = Ground { end, salt: base.salt, durable: snapshot.durable };
-        let written = Written { keys: report.snapshot_keys, bytes: snapshot.header.size };
-        Ok(Some(Loaded { covers, store_id, epoch: snapshot.header.epoch, ground, written }))
     }
 
     fn remove(&self, name: &str) -> Result<()> {
