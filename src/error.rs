@@ -90,6 +90,11 @@ impl Error {
         self.0.position
     }
 
+    /// Whether a file was not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.0.source.as_ref().is_some_and(|source| source.kind() == io::ErrorKind::NotFound)
+    }
+
     pub(crate) fn with_path(mut self, path: impl Into<PathBuf>) -> Error {
         self.0.path = Some(path.into());
         self

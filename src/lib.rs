@@ -11,6 +11,7 @@ mod io;
 mod key;
 mod observe;
 mod options;
+mod reader;
 mod report;
 mod segment;
 mod store;
@@ -28,7 +29,8 @@ pub use options::{
     Environment, MAX_METADATA_BYTES, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, Options,
     SystemEnvironment, WritePath,
 };
-pub use report::{CompactionReport, CompactionStats, Cut, RecoveryReport, Stats};
+pub use reader::OffsetReader;
+pub use report::{CompactionReport, CompactionStats, Cut, RecoveryReport, Refreshed, Stats};
 pub use store::{OffsetStore, Slot};
 
 /// The examples of the documents, so that they are compiled and run.

@@ -90,6 +90,19 @@ pub struct Stats {
     pub poisoned: Option<String>,
 }
 
+/// What [`OffsetReader::refresh`](crate::OffsetReader::refresh) came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refreshed {
+    /// Commits and deletes in the log that no earlier refresh has read.
+    pub changes: u64,
+    /// Whether the log could not be followed from where the last refresh ended, and the store was
+    /// read anew: a compaction has put a snapshot in the place of what was to be read next, an earlier
+    /// refresh has failed, or the store has lost its end in a crash. The view is whole, but changes
+    /// that only the snapshot knows of were not counted.
+    pub restarted: bool,
+}
+
 /// What a compaction came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -11,6 +11,8 @@ mod decide;
 mod delete;
 mod dump;
 mod fetch;
+mod follow;
+mod live;
 mod load;
 mod log;
 mod numbers;
@@ -38,6 +40,7 @@ use crate::report::RecoveryReport;
 
 pub(crate) use background::Background;
 pub(crate) use dump::dump;
+pub(crate) use follow::Follower;
 pub(crate) use open::open;
 
 use compact::Compaction;

@@ -198,7 +198,7 @@ impl Unconfirmed {
 }
 
 /// Refuses the log if the decision says so.
-fn judge(current: &Loaded, tail: &Tail, next: Next, stated: Stated) -> Result<()> {
+pub(super) fn judge(current: &Loaded, tail: &Tail, next: Next, stated: Stated) -> Result<()> {
     let position = tail.end.position;
     let beyond = current.marks.iter().any(|mark| mark.position > position);
     let lost = stated.unknown || stated.seq >= tail.end.next_seq || beyond;
@@ -233,7 +233,7 @@ pub(super) fn foreign_is_damage(error: Error, known: bool) -> Error {
 }
 
 /// The oldest segment must be the first of the history.
-fn check_first(first: &Loaded) -> Result<()> {
+pub(super) fn check_first(first: &Loaded) -> Result<()> {
     let whole = first.start.is_some_and(|start| {
         start.first_seq == 1 && start.previous_salt == 0 && start.previous_chain == 0
     });
@@ -248,7 +248,7 @@ fn check_first(first: &Loaded) -> Result<()> {
 }
 
 /// The oldest segment must go on where the snapshot ends.
-fn check_ground(ground: &Ground, first: &Loaded) -> Result<()> {
+pub(super) fn check_ground(ground: &Ground, first: &Loaded) -> Result<()> {
     if connection(ground.salt, &ground.end, Some(first))? == Next::Connected {
         return Ok(());
     }
@@ -267,7 +267,7 @@ pub(super) fn check_store(path: &Path, found: u128, store_id: u128) -> Result<()
 }
 
 /// Whether the next segment goes on at `end` of the segment with this salt.
-fn connection(salt: u64, end: &End, next: Option<&Loaded>) -> Result<Next> {
+pub(super) fn connection(salt: u64, end: &End, next: Option<&Loaded>) -> Result<Next> {
     let Some(next) = next else { return Ok(Next::Nothing) };
     let Some(start) = next.start else { return Ok(Next::Disconnected) };
     if start.first_seq != next.first_seq {

@@ -133,6 +133,11 @@ impl Scanner {
         self.seed
     }
 
+    /// Tries again where there was no record: somebody may have written one there since.
+    pub(crate) fn go_on(&mut self) {
+        self.stopped = self.stopped.filter(|stop| *stop != Stop::NoRecord);
+    }
+
     /// Why it goes no further, once it does not.
     pub(crate) fn stopped(&self) -> Option<Stop> {
         self.stopped

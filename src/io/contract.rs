@@ -3,6 +3,7 @@
 use std::io::ErrorKind::{NotFound, UnexpectedEof};
 use std::sync::Arc;
 
+use super::lock::store_in;
 use super::{Access, Dir, SegmentFile};
 use crate::error::ErrorKind;
 
@@ -79,7 +80,7 @@ fn a_replaced_file_lives_on_in_its_handles(dir: &dyn Dir) {
 fn what_is_written_is_read(dir: &dyn Dir) {
     let size = 3 * 4096 + 100;
     let file = dir.create("a", size).unwrap();
-    let reader = dir.open("a", Access::Read).unwrap();
+    let reader = dir.open("a", Access::Follow).unwrap();
     let mut expected = vec![0; size as usize];
     let writes = [(0, 1), (4090, 12), (511, 2), (8192, 4096), (size - 1, 1), (size - 200, 200)];
     for (fill, (position, len)) in (1..).zip(writes) {
@@ -122,12 +123,14 @@ fn a_read_past_the_end_is_an_error(dir: &dyn Dir) {
 
 fn a_file_opened_for_reading_cannot_be_written(dir: &dyn Dir) {
     dir.create("a", 1000).unwrap();
-    let file = dir.open("a", Access::Read).unwrap();
-    let error = file.write_at(0, b"x").unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
-    file.sync().unwrap();
-    assert_eq!(bytes_in(dir, "a"), vec![0; 1000]);
-    for access in [Access::Read, Access::Write] {
+    for access in [Access::Read, Access::Follow] {
+        let file = dir.open("a", access).unwrap();
+        let error = file.write_at(0, b"x").unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+        file.sync().unwrap();
+        assert_eq!(bytes_in(dir, "a"), vec![0; 1000]);
+    }
+    for access in [Access::Read, Access::Follow, Access::Write] {
         assert_eq!(dir.open("b", access).unwrap_err().kind(), NotFound);
     }
     assert_eq!(sorted(dir), ["a"]);
@@ -202,8 +205,10 @@ fn all_names_are_listed(dir: &dyn Dir) {
 }
 
 fn one_lock_at_a_time(dir: &dyn Dir) {
+    assert_eq!(store_in(dir).unwrap(), None);
     let lock = dir.lock().unwrap();
     assert_eq!(lock.store_id(), None);
+    assert_eq!(store_in(dir).unwrap(), None);
     assert_eq!(sorted(dir), ["LOCK"]);
     let error = dir.lock().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Locked);
@@ -212,6 +217,7 @@ fn one_lock_at_a_time(dir: &dyn Dir) {
     for id in [7, u128::MAX] {
         lock.record_store(id).unwrap();
         assert_eq!(lock.store_id(), Some(id));
+        assert_eq!(store_in(dir).unwrap(), Some(id));
     }
     drop(lock);
     let lock = dir.lock().unwrap();

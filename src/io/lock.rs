@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::DirLock;
+use super::{Access, Dir, DirLock};
 use crate::error::{Error, Result};
 
 /// The name of the lock file. It is created once and never deleted: a lock on a deleted file would
@@ -98,6 +98,20 @@ pub(super) fn parse_store_line(content: &[u8]) -> Option<u128> {
         return None;
     }
     u128::from_str_radix(std::str::from_utf8(id).ok()?, 16).ok()
+}
+
+/// The store that the lock file of a directory names, for those who do not take the lock.
+pub(crate) fn store_in(dir: &dyn Dir) -> io::Result<Option<u128>> {
+    let file = match dir.open(LOCK_NAME, Access::Follow) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    if file.size() < STORE_LINE_BYTES as u64 {
+        return Ok(None);
+    }
+    let mut line = [0; STORE_LINE_BYTES];
+    file.read_at(0, &mut line)?;
+    Ok(parse_store_line(&line))
 }
 
 const STORE_WORDS: &str = "pagemark store ";

@@ -1,0 +1,330 @@
+//! Readers follow a store that somebody else writes: whatever the writer does, crashes included, they
+//! show what it shows.
+
+mod support;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use pagemark::dump::Change;
+use pagemark::testkit::{Access, Dir, DirLock, GrowingFile, Op, SegmentFile, SimDisk};
+use pagemark::{ErrorKind, Key, NextOffset, OffsetReader, Refreshed, Result, Seq};
+use std::io;
+use support::{Lots, Player, State, Step, history, observe, options, states};
+
+/// A disk as readers may use it, which another one can take the place of: that after a crash.
+#[derive(Debug)]
+struct Mount(Mutex<SimDisk>);
+
+impl Mount {
+    fn new(disk: &SimDisk) -> Arc<Mount> {
+        Arc::new(Mount(Mutex::new(disk.clone())))
+    }
+
+    fn replace(&self, disk: &SimDisk) {
+        *self.0.lock().unwrap() = disk.clone();
+    }
+
+    fn disk(&self) -> Arc<dyn Dir> {
+        self.0.lock().unwrap().dir()
+    }
+}
+
+impl Dir for Mount {
+    fn path(&self) -> &Path {
+        Path::new("simulated")
+    }
+
+    fn lock(&self) -> Result<Box<dyn DirLock>> {
+        panic!("a reader takes the lock")
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk().list()
+    }
+
+    fn create(&self, name: &str, _: u64) -> io::Result<Arc<dyn SegmentFile>> {
+        panic!("a reader creates {name}")
+    }
+
+    fn create_growing(&self, name: &str) -> io::Result<Box<dyn GrowingFile>> {
+        panic!("a reader creates {name}")
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn SegmentFile>> {
+        assert_eq!(access, Access::Follow, "{name}");
+        self.disk().open(name, access)
+    }
+
+    fn rename(&self, from: &str, _: &str) -> io::Result<()> {
+        panic!("a reader renames {from}")
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        panic!("a reader removes {name}")
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        panic!("a reader syncs the directory")
+    }
+}
+
+/// Everything that a reader shows.
+fn view(reader: &OffsetReader) -> State {
+    let mut state = State::new();
+    for group in reader.groups() {
+        for (key, value) in reader.fetch_group(&group) {
+            let by_key = reader.fetch(Key::new(&group, key.topic(), key.partition())).unwrap();
+            assert_eq!(by_key, value, "the two ways to fetch agree");
+            assert_eq!(value.is_durable(), value.seq() <= reader.durable_seq());
+            let value = (value.offset().0, value.metadata().to_owned());
+            state.insert((group.clone(), key.topic().to_owned(), key.partition()), value);
+        }
+    }
+    state
+}
+
+/// A reader, and beside it what the changes say that it has read.
+struct Tailing {
+    reader: OffsetReader,
+    state: State,
+    seq: Seq,
+}
+
+impl Tailing {
+    fn new(mount: &Arc<Mount>) -> Tailing {
+        let reader = OffsetReader::open_in(mount.clone()).unwrap();
+        let (state, seq) = (view(&reader), reader.last_seq());
+        Tailing { reader, state, seq }
+    }
+
+    /// A refresh that may fail with the machine.
+    fn survive(&mut self) -> bool {
+        let refreshed = self.reader.refresh();
+        (self.state, self.seq) = (view(&self.reader), self.reader.last_seq());
+        match refreshed {
+            Ok(_) => true,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+                false
+            }
+        }
+    }
+
+    fn refresh(&mut self) -> Refreshed {
+        let mut changes = 0;
+        let Tailing { reader, state, seq } = self;
+        let refreshed = reader.refresh_with(|at, change| {
+            assert!(at >= *seq, "{change:?} in the order of the log");
+            *seq = at;
+            changes += 1;
+            apply(state, change);
+        });
+        let refreshed = refreshed.unwrap();
+        assert_eq!(refreshed.changes, changes);
+        let shown = view(reader);
+        if refreshed.restarted {
+            (*state, *seq) = (shown, reader.last_seq());
+        } else {
+            assert_eq!(shown, *state, "the changes say what the view shows");
+            assert!(*seq <= reader.last_seq());
+        }
+        refreshed
+    }
+}
+
+fn apply(state: &mut State, change: &Change<'_>) {
+    match *change {
+        Change::Commit { group, topic, partition, offset, metadata, .. } => {
+            state.insert((group.into(), topic.into(), partition), (offset, metadata.into()));
+        }
+        Change::Delete { group, topic, partition } => {
+            state.remove(&(group.into(), topic.into(), partition));
+        }
+        Change::DeleteTopic { group, topic } => {
+            state.retain(|key, _| key.0 != group || key.1 != topic);
+        }
+        _ => panic!("{change:?}"),
+    }
+}
+
+/// What a writer and a reader say of the same store agrees.
+fn compare(player: &Player, reader: &OffsetReader, context: &dyn std::fmt::Debug) {
+    let store = player.store.as_ref().unwrap();
+    assert_eq!(view(reader), observe(store), "{context:?}");
+    assert!(reader.durable_seq() <= store.durable_seq(), "{context:?}");
+}
+
+#[test]
+fn a_reader_that_follows_shows_what_the_writer_shows_whatever_it_does() {
+    let (mut followed, mut restarted, mut durable) = (0, 0, 0);
+    for seed in 0..150 {
+        let mut player = Player::new(SimDisk::new(), options(seed));
+        player.play(&[]).unwrap();
+        let mount = Mount::new(&player.disk);
+        // One looks after each step, one now and then, and new ones come all the time.
+        let (mut steady, mut late) = (Tailing::new(&mount), Tailing::new(&mount));
+        let mut lots = Lots(seed);
+        for (number, step) in history(seed, 60).iter().enumerate() {
+            player.play(std::slice::from_ref(step)).unwrap();
+            let context = (seed, number, step);
+            let refreshed = steady.refresh();
+            compare(&player, &steady.reader, &context);
+            // Nothing that it needs is ever gone when it looks this often.
+            assert!(!refreshed.restarted, "{context:?}");
+            if lots.below(12) == 0 {
+                let refreshed = late.refresh();
+                compare(&player, &late.reader, &context);
+                restarted += u32::from(refreshed.restarted);
+                followed += u32::from(!refreshed.restarted);
+            }
+            let fresh = OffsetReader::open_in(mount.clone()).unwrap();
+            compare(&player, &fresh, &context);
+            assert_eq!(fresh.last_seq(), steady.reader.last_seq(), "{context:?}");
+            if matches!(step, Step::Compact | Step::Reopen) {
+                let seq = player.store.as_ref().unwrap().durable_seq();
+                assert_eq!(steady.reader.durable_seq(), seq, "{context:?}");
+                assert_eq!(fresh.durable_seq(), seq, "{context:?}");
+                durable += 1;
+            }
+            assert_eq!(steady.refresh(), Refreshed::default(), "{context:?}");
+        }
+    }
+    println!("{followed} late ones followed, {restarted} started over, {durable} looks at seqs");
+    assert!(followed > 100 && restarted > 50 && durable > 100);
+}
+
+#[test]
+fn a_reader_that_was_left_behind_shows_no_deleted_key() {
+    let player = |disk: &SimDisk| Player::new(disk.clone(), options(1));
+    let disk = SimDisk::new();
+    let mut player = player(&disk);
+    player.play(&[]).unwrap();
+    let store = player.store.take().unwrap();
+    let mount = Mount::new(&disk);
+    let reader = OffsetReader::open_in(mount).unwrap();
+    store.commit(Key::new("gone", "t", 0), NextOffset(1)).unwrap();
+    store.commit(Key::new("kept", "t", 0), NextOffset(1)).unwrap();
+    reader.refresh().unwrap();
+    store.delete_group("gone").unwrap();
+    for round in 2..6 {
+        store.commit(Key::new("kept", "t", 0), NextOffset(round)).unwrap();
+        store.compact().unwrap();
+    }
+    // Until it looks, it shows what it has seen.
+    assert_eq!(reader.groups(), ["gone", "kept"]);
+    assert!(reader.refresh().unwrap().restarted);
+    assert_eq!(reader.groups(), ["kept"]);
+    assert_eq!(reader.fetch(Key::new("kept", "t", 0)).unwrap().offset(), NextOffset(5));
+}
+
+#[test]
+fn a_reader_outlives_the_death_of_the_writer_and_of_the_system() {
+    let len = 24;
+    let (mut crashes, mut went_back) = (0, 0);
+    for seed in 100..130 {
+        let history = history(seed, len);
+        let states = states(&history);
+        let operations = {
+            let mut player = Player::new(SimDisk::new(), options(seed));
+            player.play(&history).unwrap();
+            player.disk.operations()
+        };
+        let mut lots = Lots(seed);
+        for stop in (0..operations).step_by(7) {
+            for lot in 0..4 {
+                let mut player = Player::new(SimDisk::new(), options(seed));
+                player.play(&[]).unwrap();
+                let mount = Mount::new(&player.disk);
+                let mut reader = Tailing::new(&mount);
+                player.disk.freeze_in_write(stop, lots.below(40) as usize);
+                for step in &history {
+                    // A look at a frozen disk is an error, which is another thing to get over.
+                    if player.play(std::slice::from_ref(step)).is_err() || player.disk.is_frozen() {
+                        break;
+                    }
+                    if lots.below(3) > 0 && !reader.survive() {
+                        break;
+                    }
+                }
+                // The process died with the first lot, the system with the others.
+                let disk = match lot {
+                    0 => player.disk.process_crash(),
+                    _ => player.disk.power_cut(lots.below(4) * lot),
+                };
+                let context = (seed, stop, lot);
+                crashes += 1;
+                mount.replace(&disk);
+                let before = view(&reader.reader);
+                // What it had open is on the machine that stopped.
+                reader.survive();
+                let looked = lots.below(2) == 0;
+                if looked {
+                    // Nobody has cut the torn tail yet.
+                    let fresh = OffsetReader::open_in(mount.clone()).unwrap();
+                    let opened = options(seed).open_in(disk.deep_clone().dir()).unwrap();
+                    assert_eq!(view(&fresh), observe(&opened), "{context:?}");
+                    reader.refresh();
+                    if lot == 0 {
+                        assert_eq!(view(&reader.reader), observe(&opened), "{context:?}");
+                    }
+                }
+                let mut next = Player::new(disk, options(seed));
+                next.play(&[]).unwrap();
+                reader.refresh();
+                compare(&next, &reader.reader, &context);
+                let shown = view(&reader.reader);
+                let shown_at = states.iter().position(|state| *state == shown).unwrap();
+                went_back += u32::from(!states[shown_at..].contains(&before));
+                for step in &history[..8] {
+                    next.play(std::slice::from_ref(step)).unwrap();
+                    if lots.below(3) > 0 {
+                        reader.refresh();
+                        compare(&next, &reader.reader, &(context, step));
+                    }
+                }
+                reader.refresh();
+                compare(&next, &reader.reader, &context);
+            }
+        }
+    }
+    println!("{crashes} crashes, after {went_back} of them the view went back");
+    assert!(crashes > 1000);
+}
+
+#[test]
+fn a_reader_goes_back_with_a_store_that_could_not_be_flushed() {
+    let mut went_back = 0;
+    for seed in 0..300 {
+        let disk = SimDisk::new();
+        let mut player = Player::new(disk.clone(), options(seed));
+        player.play(&[]).unwrap();
+        let mount = Mount::new(&disk);
+        let mut reader = Tailing::new(&mount);
+        let history = history(seed, 30);
+        let mut lots = Lots(seed);
+        disk.fail_nth(Op::SyncFile, lots.below(12), io::ErrorKind::Other);
+        let failed = history.iter().any(|step| {
+            let played = player.play(std::slice::from_ref(step));
+            reader.refresh();
+            played.is_err()
+        });
+        if !failed {
+            continue;
+        }
+        let before = view(&reader.reader);
+        drop(player.store.take());
+        let mut next = Player::new(disk, options(seed));
+        next.play(&[]).unwrap();
+        reader.refresh();
+        compare(&next, &reader.reader, &seed);
+        went_back += u32::from(view(&reader.reader) != before);
+        for step in &history {
+            next.play(std::slice::from_ref(step)).unwrap();
+            reader.refresh();
+            compare(&next, &reader.reader, &(seed, step));
+        }
+    }
+    println!("{went_back} views went back");
+    assert!(went_back > 20);
+}
