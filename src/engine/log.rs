@@ -387,6 +387,7 @@ impl Log {
         let begun = Appender::begin(Arc::new(segment), ordinal, start, end.last_seq, durable)
             .and_then(|next| {
                 next.segment().publish(&**dir, start.first_seq)?;
+                spare.published();
                 Ok(next)
             });
         let next = begun.map_err(|error| self.failed(error))?;

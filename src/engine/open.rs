@@ -180,6 +180,7 @@ impl Opening<'_> {
         segment.write_mark(MarkState::Open, &appender.end())?;
         segment.sync()?;
         segment.publish(&**self.dir, start.first_seq)?;
+        spare.published();
         self.sync_dir()?;
         Ok(appender)
     }

@@ -32,8 +32,17 @@ pub(crate) struct Spare {
 #[derive(Debug, Default)]
 struct Ready {
     segment: Option<Segment>,
+    /// One was taken and has the name of the spare still, so that no other can have it.
+    taken: bool,
     /// The directory is not ours any more.
     closed: bool,
+}
+
+impl Ready {
+    /// Whether a segment may be prepared that nobody waits for.
+    fn wants_one(&self) -> bool {
+        self.segment.is_none() && !self.taken && !self.closed
+    }
 }
 
 impl Spare {
@@ -80,21 +89,28 @@ impl Spare {
         self.signal.want();
     }
 
-    /// Takes the prepared segment if it has room for `needed` bytes, or prepares one of `size`.
+    /// Takes the prepared segment if it has room for `needed` bytes, or prepares one of `size`. Tell
+    /// [`Spare::published`] when it has got its name.
     pub(crate) fn take(&self, needed: u64, size: u64) -> Result<Segment> {
         let mut ready = lock(&self.ready);
         let segment = match ready.segment.take().filter(|segment| segment.header().size >= needed) {
             Some(segment) => segment,
             None => self.prepare(size)?,
         };
+        ready.taken = true;
         self.wanted.store(0, Ordering::Relaxed);
         Ok(segment)
+    }
+
+    /// Says that the segment that was taken has a name of its own.
+    pub(crate) fn published(&self) {
+        lock(&self.ready).taken = false;
     }
 
     /// Prepares a segment of `size` now, unless one is ready.
     pub(crate) fn make_ready(&self, size: u64) -> Result<()> {
         let mut ready = lock(&self.ready);
-        if ready.segment.is_none() && !ready.closed {
+        if ready.wants_one() {
             ready.segment = Some(self.prepare(size)?);
             self.wanted.store(size, Ordering::Relaxed);
         }
@@ -108,8 +124,7 @@ impl Spare {
             let size = self.wanted.load(Ordering::Relaxed);
             // A failure is not lost: the commit that needs the segment tries again and reports it.
             if size > 0
-                && !ready.closed
-                && ready.segment.is_none()
+                && ready.wants_one()
                 && let Ok(segment) = self.prepare(size)
             {
                 ready.segment = Some(segment);

@@ -131,8 +131,8 @@ pub fn fill_commits(args: &Args) {
 pub fn reopen(args: &Args) {
     let before = anonymous_bytes();
     let (started, cpu) = (Instant::now(), processor_seconds());
-    // Compacted by itself, the store would be another one for the next who opens it.
-    let store = open(&args.rest[0], false);
+    // After a kill the next one is to find the same log again.
+    let store = open(&args.rest[0], args.rest[1] == "close");
     let (elapsed, cpu) = (started.elapsed(), processor_seconds() - cpu);
     let grown = anonymous_bytes().saturating_sub(before);
     assert!(store.stats().keys >= 100_000, "the store is there");
