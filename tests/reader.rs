@@ -3,6 +3,9 @@
 
 mod support;
 
+#[path = "reader/writer.rs"]
+mod writer;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +13,7 @@ use pagemark::dump::Change;
 use pagemark::testkit::{Access, Dir, DirLock, GrowingFile, Op, SegmentFile, SimDisk};
 use pagemark::{ErrorKind, Key, NextOffset, OffsetReader, Refreshed, Result, Seq};
 use std::io;
-use support::{Lots, Player, State, Step, history, observe, options, states};
+use support::{Lots, Player, State, Step, history, observe, options, record_bounds, states};
 
 /// A disk as readers may use it, which another one can take the place of: that after a crash.
 #[derive(Debug)]
@@ -327,4 +330,98 @@ fn a_reader_goes_back_with_a_store_that_could_not_be_flushed() {
     }
     println!("{went_back} views went back");
     assert!(went_back > 20);
+}
+
+/// A store that was closed, with a snapshot, sealed segments and an active one.
+fn closed_store(seed: u64) -> SimDisk {
+    let mut player = Player::new(SimDisk::new(), options(seed));
+    player.play(&history(seed, 40)).unwrap();
+    player.store.take().unwrap().close().unwrap();
+    player.disk
+}
+
+/// What opening a damaged store as a writer and as a reader comes to.
+fn both(disk: &SimDisk, seed: u64) -> [std::result::Result<State, ErrorKind>; 2] {
+    let reader = OffsetReader::open_in(Mount::new(disk));
+    let writer = options(seed).create_if_missing(false).open_in(disk.deep_clone().dir());
+    [
+        reader.map(|reader| view(&reader)).map_err(|error| error.kind()),
+        writer.map(|store| observe(&store)).map_err(|error| error.kind()),
+    ]
+}
+
+#[test]
+fn a_reader_refuses_what_open_refuses_and_shows_what_open_shows() {
+    let (mut refused, mut shown) = (0, 0);
+    for seed in 0..6 {
+        let disk = closed_store(seed);
+        let mut lots = Lots(seed);
+        for name in disk.files() {
+            let bytes = disk.contents(&name).unwrap();
+            let mut check = |edit: &dyn Fn(&SimDisk), what: &str| {
+                let damaged = disk.deep_clone();
+                edit(&damaged);
+                let [reader, writer] = both(&damaged, seed);
+                assert_eq!(reader, writer, "seed {seed}, {name}: {what}");
+                refused += u32::from(writer.is_err());
+                shown += u32::from(writer.is_ok());
+            };
+            check(&|_| {}, "untouched");
+            check(&|disk| assert!(disk.delete(&name)), "deleted");
+            check(&|disk| disk.put(&name, *b"somebody else's"), "replaced");
+            check(&|disk| disk.put(&name, &bytes[..bytes.len() / 2]), "cut");
+            check(&|disk| assert!(disk.rename_file(&name, &name.replace('0', "1"))), "renamed");
+            let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 100;
+            for sector in (0..used.min(bytes.len())).step_by(512) {
+                let end = (sector + 512).min(bytes.len());
+                let bit = sector * 8 + lots.below(8 * (end - sector) as u64) as usize;
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                check(&|disk| disk.put(&name, &flipped[..]), &format!("bit {bit} flipped"));
+                let mut zeroed = bytes.clone();
+                zeroed[sector..end].fill(0);
+                check(&|disk| disk.put(&name, &zeroed[..]), &format!("sector {sector} zeroed"));
+            }
+        }
+    }
+    println!("{refused} stores refused, {shown} shown");
+    assert!(refused > 300 && shown > 100);
+}
+
+#[test]
+fn damage_under_a_reader_is_an_error_and_gone_when_it_is_mended() {
+    let seed = 3;
+    let mut player = Player::new(SimDisk::new(), options(seed));
+    player.play(&history(seed, 30)).unwrap();
+    let reader = OffsetReader::open_in(Mount::new(&player.disk)).unwrap();
+    player.play(&history(seed + 1, 20)).unwrap();
+    player.store.take().unwrap().close().unwrap();
+    let name = player.disk.files().into_iter().rfind(|name| name.ends_with(".log")).unwrap();
+    let whole = player.disk.contents(&name).unwrap();
+    let mut damaged = whole.clone();
+    let bounds = record_bounds(&whole);
+    damaged[bounds[bounds.len() - 2] + 12] ^= 1;
+    player.disk.put(&name, damaged);
+    for _ in 0..2 {
+        let error = reader.refresh().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.path().unwrap().ends_with(&name) && error.position().is_some(), "{error}");
+    }
+    player.disk.put(&name, whole);
+    assert!(reader.refresh().unwrap().restarted);
+    player.play(&[]).unwrap();
+    compare(&player, &reader, &());
+}
+
+#[test]
+fn a_panic_of_the_visitor_loses_nothing() {
+    let mut player = Player::new(SimDisk::new(), options(1));
+    player.play(&[]).unwrap();
+    let reader = OffsetReader::open_in(Mount::new(&player.disk)).unwrap();
+    player.play(&history(1, 20)).unwrap();
+    let panicking =
+        std::panic::AssertUnwindSafe(|| reader.refresh_with(|_, _| panic!("on purpose")));
+    std::panic::catch_unwind(panicking).unwrap_err();
+    assert!(reader.refresh().unwrap().restarted);
+    compare(&player, &reader, &());
 }
