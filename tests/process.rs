@@ -21,7 +21,7 @@ use child::Orders;
 use pagemark::{Key, NextOffset};
 use parent::Campaign;
 
-/// How often each test kills its child: six tests make 360 kills.
+/// How often each test kills its child: eight campaigns make 480 kills.
 const KILLS: u64 = 60;
 
 /// Not a test of its own: what a child runs. Without orders there is nothing to do.
@@ -59,6 +59,13 @@ fn several_threads_of_synced_commits_lose_nothing_that_returned() {
 #[test]
 fn a_log_that_is_written_by_calls_loses_nothing_that_returned() {
     Campaign::new(5, Orders { threads: 3, pwrite: true, ..small_segments() }).run(KILLS);
+}
+
+#[test]
+fn compactions_all_the_time_lose_nothing_and_leave_no_file() {
+    Campaign::new(7, Orders { threads: 2, compact: true, ..small_segments() }).run(KILLS);
+    let synced = Orders { threads: 2, compact: true, synced: true, ..small_segments() };
+    Campaign::new(8, synced).run(KILLS);
 }
 
 #[test]

@@ -64,9 +64,10 @@ impl<'a> Input<'a> {
 
     /// A step of any kind.
     pub(crate) fn step(&mut self) -> Step {
-        match self.below(10) {
+        match self.below(11) {
             0 => Step::Sync,
             1 => Step::Reopen,
+            2 => Step::Compact,
             _ => self.change(),
         }
     }

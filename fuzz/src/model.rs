@@ -74,7 +74,7 @@ impl Run {
     }
 
     fn operation(&mut self, input: &mut Input<'_>) {
-        match input.below(24) {
+        match input.below(26) {
             0..12 => {
                 let durability =
                     if input.below(4) == 3 { Durability::Synced } else { Durability::Buffered };
@@ -91,6 +91,7 @@ impl Run {
             20 => self.disk.capacity(Some(self.disk.used() + (input.below(3) << 14) as u64)),
             21 => self.disk.capacity(None),
             22 => self.disk.copy_on_write(input.below(2) == 1),
+            23 | 24 => self.compact(),
             _ => {
                 let at = self.disk.operations() + input.below(16) as u64;
                 self.disk.freeze_in_write(at, input.below(256));
@@ -148,6 +149,24 @@ impl Run {
             }
             Err(error) => self.expect_failure(&error),
         }
+        assert_eq!(&observe(self.store()), self.newest());
+    }
+
+    fn compact(&mut self) {
+        match self.store().compact() {
+            Ok(_) => {
+                assert!(!self.poisoned, "a compaction was taken after a failure");
+                self.forget_what_is_durable();
+                assert_eq!(self.history.len(), 1, "a compaction makes everything durable");
+            }
+            // Only if it was the log that could not be written, commits end.
+            Err(error) if error.kind() == ErrorKind::Io => {
+                self.poisoned |= self.store().stats().poisoned.is_some();
+                self.failed |= self.poisoned;
+            }
+            Err(error) => self.expect_failure(&error),
+        }
+        self.forget_what_is_durable();
         assert_eq!(&observe(self.store()), self.newest());
     }
 
@@ -263,6 +282,6 @@ fn take(store: &OffsetStore, step: &Step, durability: Durability) -> Result<Rece
             }
             store.commit_batch_with(&batch, durability)
         }
-        Step::Sync | Step::Reopen => unreachable!("these are operations of their own"),
+        Step::Sync | Step::Compact | Step::Reopen => unreachable!("these are operations of their own"),
     }
 }

@@ -150,6 +150,8 @@ impl Engine {
         const SHORT: u64 = 1 << 20;
         let by_itself = self.options.background && self.options.auto_compact;
         let tail_bytes = self.log().map_or(0, |log| log.tail_bytes());
+        // A store that is only dropped is not kept waiting: its threads are stopped already.
+        let by_itself = by_itself && !self.compaction.signal.is_stopped();
         if by_itself && tail_bytes > SHORT.max(self.compaction.live_bytes(self.index.keys())) {
             // Without a snapshot the log is as good as ever.
             let _ = self.compact_at(Pace::Fast);
@@ -276,7 +278,7 @@ impl Engine {
             .open(&name, Access::Read)
             .map_err(|error| Error::io("read a snapshot", &path, error))?;
         let records = Records { file: &*file, path: &path, header: &header };
-        records.compare(&topics, base.last_seq)?;
+        records.compare(&topics, base.last_seq, &self.compaction.signal)?;
         snapshot.finish(self.write_mark(MarkState::Open)?)
     }
 

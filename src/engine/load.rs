@@ -21,6 +21,7 @@ use super::compare::Comparison;
 use super::open::Files;
 use super::read_log::{Ground, check_store, foreign_is_damage};
 use super::recover::{entry_error, header_error, malformed};
+use super::signal::Signal;
 use super::snapshot::Written;
 
 /// The snapshots of a directory.
@@ -202,10 +203,19 @@ impl Records<'_> {
     }
 
     /// Checks that the snapshot says what an index says, which may have changed since it was
-    /// written: every value of `topics` up to `covered` is there, and none that never was.
-    pub(super) fn compare(&self, topics: &[Arc<Topic>], covered: u64) -> Result<()> {
+    /// written: every value of `topics` up to `covered` is there, and none that never was. Ends with
+    /// `Closed` when `signal` says so.
+    pub(super) fn compare(
+        &self,
+        topics: &[Arc<Topic>],
+        covered: u64,
+        signal: &Signal,
+    ) -> Result<()> {
         let mut comparison = Comparison::new(topics, covered);
-        self.read(|values| comparison.values(values))?;
+        self.read(|values| match signal.is_stopped() {
+            true => Err(Error::closed()),
+            false => comparison.values(values),
+        })?;
         comparison.finish().map_err(|error| error.with_path(self.path))
     }
 }

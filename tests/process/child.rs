@@ -20,6 +20,8 @@ pub(crate) struct Orders {
     pub(crate) synced: bool,
     pub(crate) pwrite: bool,
     pub(crate) threads: u64,
+    /// Whether one more thread compacts all the time.
+    pub(crate) compact: bool,
     /// The number of the first step of each thread.
     pub(crate) first: i64,
 }
@@ -27,8 +29,16 @@ pub(crate) struct Orders {
 impl Default for Orders {
     /// One thread of buffered commits on a store with the default options.
     fn default() -> Orders {
-        let (synced, pwrite, threads, first) = (false, false, 1, 0);
-        Orders { dir: PathBuf::new(), segment_size: 64 << 20, synced, pwrite, threads, first }
+        let (synced, pwrite, threads, compact, first) = (false, false, 1, false, 0);
+        Orders {
+            dir: PathBuf::new(),
+            segment_size: 64 << 20,
+            synced,
+            pwrite,
+            threads,
+            compact,
+            first,
+        }
     }
 }
 
@@ -36,13 +46,14 @@ impl Orders {
     /// The orders of this process, if it is a child.
     pub(crate) fn from_environment() -> Option<Orders> {
         let text = std::env::var(VARIABLE).ok()?;
-        let mut words = text.splitn(6, ' ');
+        let mut words = text.splitn(7, ' ');
         let mut word = || words.next().unwrap();
         Some(Orders {
             segment_size: word().parse().unwrap(),
             synced: word().parse().unwrap(),
             pwrite: word().parse().unwrap(),
             threads: word().parse().unwrap(),
+            compact: word().parse().unwrap(),
             first: word().parse().unwrap(),
             dir: word().into(),
         })
@@ -50,9 +61,9 @@ impl Orders {
 
     /// The environment variable that makes a process a child with these orders.
     pub(crate) fn variable(&self) -> (&'static str, String) {
-        let Orders { dir, segment_size, synced, pwrite, threads, first } = self;
+        let Orders { dir, segment_size, synced, pwrite, threads, compact, first } = self;
         let dir = dir.display();
-        (VARIABLE, format!("{segment_size} {synced} {pwrite} {threads} {first} {dir}"))
+        (VARIABLE, format!("{segment_size} {synced} {pwrite} {threads} {compact} {first} {dir}"))
     }
 
     /// The options of the store, for both processes.
@@ -82,6 +93,16 @@ pub(crate) fn run(orders: &Orders) {
     say(format!("opened {}", store.recovery_report().clean));
     let (store, say) = (&store, &say);
     std::thread::scope(|scope| {
+        if orders.compact {
+            scope.spawn(move || {
+                loop {
+                    if let Err(error) = store.compact() {
+                        say(format!("failed {error}"));
+                        return;
+                    }
+                }
+            });
+        }
         for thread in 0..orders.threads {
             scope.spawn(move || {
                 for number in orders.first.. {

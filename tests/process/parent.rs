@@ -218,6 +218,21 @@ impl Campaign {
         assert_eq!(store.groups(), groups);
         store.close().unwrap();
         self.clean = Some(true);
+        self.check_files();
+    }
+
+    /// A store that was closed in order has no file that nobody will ever delete.
+    fn check_files(&self) {
+        let names = std::fs::read_dir(&self.orders.dir).unwrap();
+        let mut names: Vec<_> =
+            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        let is_snapshot = |name: &&String| name.ends_with(".snapshot");
+        let oldest = names.iter().find(|name| name.ends_with(".log") || is_snapshot(name)).unwrap();
+        let snapshots = names.iter().filter(is_snapshot).count();
+        assert!(snapshots == 0 || (snapshots == 1 && is_snapshot(&oldest)), "{names:?}");
+        let temporary = names.iter().find(|name| name.ends_with(".tmp"));
+        assert_eq!(temporary, None, "{names:?}");
     }
 
     /// What a thread's group holds. Each value is compared with the step that it names.
