@@ -11,6 +11,7 @@ mod decide;
 mod delete;
 mod dump;
 mod fetch;
+mod flusher;
 mod follow;
 mod live;
 mod load;

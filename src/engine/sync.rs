@@ -1,20 +1,19 @@
 //! Sync: making what was appended durable, once for everyone who waits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::mark::MarkState;
 
 use super::Engine;
+use super::flusher::{Flusher, FlusherRole, Turn};
 use super::log::{FlushTarget, Sealed};
 
-/// Who flushes, and who waits for it.
+/// Who flushes, and what came of it so far.
 #[derive(Debug, Default)]
 pub(super) struct Flushing {
-    someone: Mutex<bool>,
-    done: Condvar,
+    flusher: Flusher,
     count: AtomicU64,
     /// The durable seq that a mark states, so that an idle store writes one and then rests.
     marked: AtomicU64,
@@ -25,74 +24,36 @@ impl Flushing {
     pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
-
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        self.someone.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The right to flush. There is one, and dropping it, however that comes about, wakes those who
-/// wait, so that neither an early return nor a panic can strand them.
-#[derive(Debug)]
-struct FlusherRole<'a> {
-    flushing: &'a Flushing,
-}
-
-impl Drop for FlusherRole<'_> {
-    fn drop(&mut self) {
-        *self.flushing.lock() = false;
-        self.flushing.done.notify_all();
-    }
 }
 
 impl Engine {
     /// Returns when everything up to `seq` survives power loss.
     pub(crate) fn make_durable(&self, seq: u64, deadline: Option<Instant>) -> Result<()> {
-        loop {
-            // Already durable.
-            if self.durable() >= seq {
-                return Ok(());
-            }
-            self.latch.check()?;
-            let mut someone = self.flushing.lock();
-            if self.durable() >= seq {
-                return Ok(());
-            }
-            if *someone {
-                // Someone is flushing, perhaps since before our record: look again when done.
-                self.wait_for_flusher(someone, deadline)?;
-            } else {
+        let is_durable = || self.durable() >= seq;
+        // Already durable.
+        while !is_durable() {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            match self.flushing.flusher.take_or_wait(seq, left, is_durable) {
+                // Someone was flushing, perhaps since before our record: look again.
+                Turn::LookAgain => {}
+                Turn::TimedOut => {
+                    return Err(Error::timeout("the record was not durable when the time ran out"));
+                }
                 // Become the flusher.
-                *someone = true;
-                drop(someone);
-                self.flush(FlusherRole { flushing: &self.flushing })?;
+                Turn::Flush(role) => self.flush(role)?,
             }
         }
-    }
-
-    fn wait_for_flusher(
-        &self,
-        someone: MutexGuard<'_, bool>,
-        deadline: Option<Instant>,
-    ) -> Result<()> {
-        let done = &self.flushing.done;
-        let Some(deadline) = deadline else {
-            drop(done.wait(someone).unwrap_or_else(PoisonError::into_inner));
-            return Ok(());
-        };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(Error::timeout("the record was not durable when the time ran out"));
-        }
-        drop(done.wait_timeout(someone, left).unwrap_or_else(PoisonError::into_inner));
         Ok(())
     }
 
     /// Makes durable what is in the log now. What is appended meanwhile is the next flush's.
     fn flush(&self, role: FlusherRole<'_>) -> Result<()> {
+        // Asked by the one who has the role, so that everyone is woken if it must not be used.
+        self.latch.check()?;
         // The target is taken before the flush: a record that is appended while it runs may or may
         // not be covered, so it must not count as covered.
         let target = self.log()?.flush_target();
+        role.set_target(target.last_seq);
         self.write_out(&target).map_err(|error| self.latch.trip(error))?;
         self.durable.store(target.last_seq, Ordering::Release);
         self.flushing.count.fetch_add(1, Ordering::Relaxed);
@@ -170,15 +131,10 @@ impl Engine {
     /// Makes everything durable, states that in a mark, makes the mark durable too, and returns the
     /// durable seq.
     pub(super) fn write_mark(&self, state: MarkState) -> Result<u64> {
+        let role = self.flushing.flusher.take();
         self.latch.check()?;
-        let mut someone = self.flushing.lock();
-        while *someone {
-            someone = self.flushing.done.wait(someone).unwrap_or_else(PoisonError::into_inner);
-        }
-        *someone = true;
-        drop(someone);
-        let role = FlusherRole { flushing: &self.flushing };
         let target = self.log()?.flush_target();
+        role.set_target(target.last_seq);
         self.write_out(&target).map_err(|error| self.latch.trip(error))?;
         self.durable.store(target.last_seq, Ordering::Release);
         // The mark must not be on its way to the disk before what it states is true.
