@@ -84,8 +84,9 @@ impl OffsetReader {
     /// Brings the view up to the end of the log as it is now.
     ///
     /// It costs a look at the end of the log and what was written since. If a compaction has
-    /// overtaken the view, the store is read anew, and the view changes in one moment when that is
-    /// done. Calls of several threads come one after the other.
+    /// overtaken the view, the store is read anew, which takes as long as an open and the memory of a
+    /// second view, and the view changes in one moment when that is done. Calls of several threads
+    /// come one after the other.
     ///
     /// # Errors
     ///
