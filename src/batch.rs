@@ -41,6 +41,7 @@ struct StoredCommit {
     offset: NextOffset,
     leader_epoch: Option<i32>,
     timestamp_ms: Option<i64>,
+    expire_at_ms: Option<i64>,
     metadata: (usize, usize),
 }
 
@@ -65,9 +66,9 @@ impl CommitBatch {
         partition: i32,
         commit: impl Into<Commit<'a>>,
     ) -> &mut Self {
-        let Commit { offset, leader_epoch, metadata, timestamp_ms } = commit.into();
+        let Commit { offset, leader_epoch, metadata, timestamp_ms, expire_at_ms } = commit.into();
         let metadata = self.store(metadata);
-        let commit = StoredCommit { offset, leader_epoch, timestamp_ms, metadata };
+        let commit = StoredCommit { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata };
         self.push(topic, partition, Some(commit))
     }
 
@@ -148,6 +149,7 @@ impl CommitBatch {
                 leader_epoch: commit.leader_epoch,
                 metadata: self.text(commit.metadata),
                 timestamp_ms: commit.timestamp_ms,
+                expire_at_ms: commit.expire_at_ms,
             }),
         };
         (self.text(change.topic), change.partition, operation)

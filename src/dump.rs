@@ -161,6 +161,8 @@ pub enum Change<'a> {
         leader_epoch: Option<i32>,
         /// The commit timestamp.
         timestamp_ms: i64,
+        /// When the value may go, if the commit said so.
+        expire_at_ms: Option<i64>,
         /// The metadata.
         metadata: &'a str,
     },

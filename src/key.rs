@@ -136,12 +136,14 @@ pub struct Commit<'a> {
     pub(crate) leader_epoch: Option<i32>,
     pub(crate) metadata: &'a str,
     pub(crate) timestamp_ms: Option<i64>,
+    pub(crate) expire_at_ms: Option<i64>,
 }
 
 impl<'a> Commit<'a> {
-    /// A commit of `offset` with no leader epoch, no metadata, and the time at which it is stored.
+    /// A commit of `offset` with no leader epoch, no metadata, no expiry, and the time at which it is
+    /// stored.
     pub const fn new(offset: NextOffset) -> Commit<'a> {
-        Commit { offset, leader_epoch: None, metadata: "", timestamp_ms: None }
+        Commit { offset, leader_epoch: None, metadata: "", timestamp_ms: None, expire_at_ms: None }
     }
 
     /// Sets the leader epoch of the last record that was read. It must not be negative.
@@ -160,6 +162,18 @@ impl<'a> Commit<'a> {
     /// Sets the commit timestamp, in milliseconds since the Unix epoch.
     pub const fn timestamp_ms(mut self, timestamp_ms: i64) -> Commit<'a> {
         self.timestamp_ms = Some(timestamp_ms);
+        self
+    }
+
+    /// Sets the time at which the value may go, in milliseconds since the Unix epoch; any number, also
+    /// one in the past. It belongs to this commit: the next commit of the key brings its own or none.
+    ///
+    /// Nothing goes by itself: [`OffsetStore::expire`](crate::OffsetStore::expire) deletes what is
+    /// due. This is Kafka's `expireTimestamp`, which version 1 of its `OffsetCommitValue` stores for
+    /// clients that bring a retention time of their own (`RetentionTimeMs` of `OffsetCommit` 2 to 4,
+    /// taken out of the protocol by KIP-211).
+    pub const fn expire_at_ms(mut self, expire_at_ms: i64) -> Commit<'a> {
+        self.expire_at_ms = Some(expire_at_ms);
         self
     }
 
@@ -236,6 +250,7 @@ pub struct CommittedOffset {
     pub(crate) leader_epoch: Option<i32>,
     pub(crate) metadata: String,
     pub(crate) commit_timestamp_ms: i64,
+    pub(crate) expire_at_ms: Option<i64>,
     pub(crate) seq: Seq,
     pub(crate) durable: bool,
 }
@@ -259,6 +274,12 @@ impl CommittedOffset {
     /// When it was committed, in milliseconds since the Unix epoch.
     pub fn commit_timestamp_ms(&self) -> i64 {
         self.commit_timestamp_ms
+    }
+
+    /// When it may go, in milliseconds since the Unix epoch, if its commit said so. A value that is
+    /// due is shown until [`OffsetStore::expire`](crate::OffsetStore::expire) deletes it.
+    pub fn expire_at_ms(&self) -> Option<i64> {
+        self.expire_at_ms
     }
 
     /// Where in the history of the store this value stands.

@@ -30,7 +30,9 @@ pub use options::{
     SystemEnvironment, WritePath,
 };
 pub use reader::OffsetReader;
-pub use report::{CompactionReport, CompactionStats, Cut, RecoveryReport, Refreshed, Stats};
+pub use report::{
+    CompactionReport, CompactionStats, Cut, ExpiryReport, RecoveryReport, Refreshed, Stats,
+};
 pub use store::{OffsetStore, Slot};
 
 /// The examples of the documents, so that they are compiled and run.

@@ -11,7 +11,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::report::{CompactionReport, RecoveryReport};
+use crate::report::{CompactionReport, ExpiryReport, RecoveryReport};
 
 pub(crate) use meter::Meter;
 
@@ -126,6 +126,18 @@ pub(crate) fn compaction_ended(dir: &Path, result: &Result<CompactionReport>, el
     }
 }
 
+/// A sweep for values that are due has ended.
+pub(crate) fn expired(dir: &Path, report: &ExpiryReport) {
+    event!(
+        info,
+        path = %dir.display(),
+        now_ms = report.now_ms,
+        visited = report.visited,
+        expired = report.expired,
+        "offsets expired"
+    );
+}
+
 /// The numbers of stores, handed on as differences, so that those of several stores in a process add
 /// up.
 #[cfg(feature = "metrics")]
@@ -149,9 +161,15 @@ mod meter {
 
     type Number = (&'static str, Unit, fn(&Stats) -> u64, &'static str);
 
-    const COUNTERS: [Number; 6] = [
+    const COUNTERS: [Number; 7] = [
         ("pagemark_offset_commits_total", Unit::Count, |s| s.commits, "Keys that were committed"),
         ("pagemark_offset_deletions_total", Unit::Count, |s| s.deletes, "Keys that were deleted"),
+        (
+            "pagemark_offset_expirations_total",
+            Unit::Count,
+            |s| s.expirations,
+            "Keys that were deleted because they were due",
+        ),
         ("pagemark_records_total", Unit::Count, |s| s.batches, "Records of commits and deletes"),
         ("pagemark_appended_bytes_total", Unit::Bytes, |s| s.appended_bytes, "Growth of the log"),
         (

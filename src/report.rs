@@ -72,6 +72,9 @@ pub struct Stats {
     /// Keys that had a value and were deleted since the store was opened, with those of deleted
     /// topics and groups among them.
     pub deletes: u64,
+    /// Keys that [`expire`](crate::OffsetStore::expire) deleted since the store was opened. They are
+    /// not among `deletes`.
+    pub expirations: u64,
     /// Bytes by which the log has grown since the store was opened: records, names and seals, and
     /// the first page of each new segment.
     pub appended_bytes: u64,
@@ -120,6 +123,18 @@ pub struct CompactionReport {
     pub bytes_retired: u64,
     /// Milliseconds that it took, by the clock of the options.
     pub elapsed_ms: u64,
+}
+
+/// What a sweep for values that are due came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExpiryReport {
+    /// The time by the clock of the options at which values had to be due.
+    pub now_ms: i64,
+    /// Keys that were looked at.
+    pub visited: u64,
+    /// Keys that were deleted.
+    pub expired: u64,
 }
 
 /// The compactions of an open store, those in the background included.

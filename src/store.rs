@@ -13,7 +13,7 @@ use crate::key::{
     Commit, CommittedOffset, Durability, Key, NextOffset, Receipt, Seq, TopicPartition,
 };
 use crate::options::Options;
-use crate::report::{CompactionReport, RecoveryReport, Stats};
+use crate::report::{CompactionReport, ExpiryReport, RecoveryReport, Stats};
 
 /// An open store: the newest committed offset of every (group, topic, partition).
 ///
@@ -180,6 +180,49 @@ impl OffsetStore {
     /// that naming them does not fit into a segment.
     pub fn delete_group(&self, group: &str) -> Result<Receipt> {
         self.engine().delete_group(group)
+    }
+
+    /// What [`expire`](OffsetStore::expire) would delete now: group, key and value of everything that
+    /// is due, sorted. Nothing is changed.
+    pub fn expired(&self) -> Vec<(String, TopicPartition, CommittedOffset)> {
+        self.engine().expired()
+    }
+
+    /// Deletes every value whose time has come: [`Commit::expire_at_ms`] is now, by the clock of the
+    /// options, or before.
+    ///
+    /// The store never does this by itself: call it at an interval of your choice (Kafka's is
+    /// `offsets.retention.check.interval.ms`, ten minutes). It looks at every key; commits and reads
+    /// go on meanwhile. A value that is replaced meanwhile goes only if the new one is due, too. What
+    /// is due goes group by group, in several steps, as Kafka's coordinator writes its tombstones
+    /// (`GroupCoordinatorShard.cleanupGroupMetadata`); of two keys one may be gone and the other not
+    /// yet. The boundary is Kafka's too: a value is due in the millisecond that it names
+    /// (`OffsetExpirationConditionImpl`).
+    ///
+    /// What is deleted is as durable as any [`delete`](OffsetStore::delete) when this returns, and
+    /// stays deleted.
+    ///
+    /// ```
+    /// use pagemark::{Commit, Key, NextOffset, OffsetStore};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = OffsetStore::open(dir.path().join("offsets"))?;
+    /// let commit = Commit::new(NextOffset(42));
+    /// store.commit(Key::new("billing", "orders", 0), commit.expire_at_ms(1_000_000_000_000))?;
+    /// store.commit(Key::new("billing", "orders", 1), commit)?;
+    /// assert_eq!(store.expired().len(), 1); // due since 2001
+    /// assert_eq!(store.expire()?.expired, 1);
+    /// assert!(store.fetch(Key::new("billing", "orders", 0)).is_none());
+    /// assert!(store.fetch(Key::new("billing", "orders", 1)).is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`delete`](OffsetStore::delete). What was deleted before the error stays deleted; the rest
+    /// is still there, and still due.
+    pub fn expire(&self) -> Result<ExpiryReport> {
+        self.engine().expire()
     }
 
     /// Makes everything that was committed before the call durable, and returns up to where the

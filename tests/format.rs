@@ -108,6 +108,8 @@ mod reader {
     pub(super) struct Reader {
         /// The seq of the newest change of each key, and the value unless it is deleted.
         newest: BTreeMap<Key, (u64, Option<(i64, String)>)>,
+        /// When the values go of those that do.
+        expiry: BTreeMap<Key, i64>,
         /// Salt and chain of the segment before, and the seq that follows it.
         previous: (u64, u64, u64),
         epoch: u64,
@@ -115,7 +117,8 @@ mod reader {
 
     impl Reader {
         pub(super) fn new() -> Reader {
-            Reader { newest: BTreeMap::new(), previous: (0, 0, 1), epoch: 0 }
+            let (newest, expiry) = (BTreeMap::new(), BTreeMap::new());
+            Reader { newest, expiry, previous: (0, 0, 1), epoch: 0 }
         }
 
         pub(super) fn state(&self) -> State {
@@ -124,10 +127,25 @@ mod reader {
             self.newest.iter().filter_map(live).collect()
         }
 
-        fn change(&mut self, key: Key, seq: u64, value: Option<(i64, String)>) {
-            let newest = self.newest.entry(key).or_default();
+        /// The times at which the values go that have one.
+        pub(super) fn expiry(&self) -> &BTreeMap<Key, i64> {
+            &self.expiry
+        }
+
+        fn change(
+            &mut self,
+            key: Key,
+            seq: u64,
+            value: Option<(i64, String)>,
+            expiry: Option<i64>,
+        ) {
+            let newest = self.newest.entry(key.clone()).or_default();
             if seq > newest.0 {
                 *newest = (seq, value);
+                match expiry {
+                    Some(expiry) => self.expiry.insert(key, expiry),
+                    None => self.expiry.remove(&key),
+                };
             }
         }
 
@@ -237,21 +255,23 @@ mod reader {
             if shape == 2 {
                 let of_topic = |key: &&Key| key.0 == group && key.1 == topic;
                 let keys: Vec<Key> = self.newest.keys().filter(of_topic).cloned().collect();
-                keys.into_iter().for_each(|key| self.change(key, seq, None));
+                keys.into_iter().for_each(|key| self.change(key, seq, None, None));
                 return 4;
             }
             let key = (group, topic, uint(body, 4, 4) as i32);
             if shape == 1 {
-                self.change(key, seq, None);
+                self.change(key, seq, None, None);
                 return 8;
             }
-            assert_eq!(shape & 0b1110_0011, 0);
+            assert_eq!(shape & 0b1100_0011, 0);
             let offset = uint(body, 8, 8) as i64;
             let (timestamp, mut at) = match shape & 16 {
                 0 => (base + i64::from(uint(body, 16, 4) as i32), 20),
                 _ => (uint(body, 16, 8) as i64, 24),
             };
             assert_eq!(timestamp, super::BASE_MS);
+            let expiry = (shape & 32 != 0).then(|| uint(body, at, 8) as i64);
+            at += if shape & 32 == 0 { 0 } else { 8 };
             at += if shape & 4 == 0 { 0 } else { 4 };
             let mut metadata = String::new();
             if shape & 8 != 0 {
@@ -259,7 +279,7 @@ mod reader {
                 metadata = text(&body[at + 2..at + 2 + len]);
                 at += (2 + len).next_multiple_of(4);
             }
-            self.change(key, seq, Some((offset, metadata)));
+            self.change(key, seq, Some((offset, metadata)), expiry);
             at
         }
     }
@@ -267,7 +287,7 @@ mod reader {
 
 #[test]
 fn a_reader_written_from_the_page_reads_what_the_writer_writes() {
-    let (mut segments, mut snapshots) = (0, 0);
+    let (mut segments, mut snapshots, mut expiring) = (0, 0, 0);
     for seed in 300..330 {
         let mut player = Player::new(SimDisk::new(), options(seed));
         player.play(&history(seed, 60)).unwrap();
@@ -281,7 +301,15 @@ fn a_reader_written_from_the_page_reads_what_the_writer_writes() {
             }
         }
         assert_eq!(reader.state(), expected, "seed {seed}");
+        let store = player.store.as_ref().unwrap();
+        let fetch = |(group, topic, partition): &(String, String, i32)| {
+            store.fetch(Key::new(group, topic, *partition)).unwrap().expire_at_ms()
+        };
+        let shown = expected.keys().filter_map(|key| Some((key.clone(), fetch(key)?))).collect();
+        assert_eq!(reader.expiry(), &shown, "seed {seed}");
+        expiring += shown.len();
     }
+    assert!(expiring > 100, "{expiring} values that go");
     assert!(segments > 40, "rolling over is part of it: {segments} segments");
     assert!(snapshots > 20, "and so is compaction: {snapshots} snapshots");
 }
@@ -297,6 +325,9 @@ fn repeated_commits_take_as_many_bytes_as_the_page_says() {
     let before = used();
     store.commit(key, commit).unwrap();
     assert_eq!(used() - before, 32, "a commit without extras");
+    let before = used();
+    store.commit(key, commit.expire_at_ms(i64::MAX)).unwrap();
+    assert_eq!(used() - before, 40, "a commit that expires");
     let mut batch = CommitBatch::new("billing");
     for partition in 0..100 {
         batch.commit("orders", partition, commit);
@@ -347,7 +378,7 @@ fn unknown_kinds_are_skipped_or_refused_as_their_flags_say() {
         assert_eq!(error.kind(), pagemark::ErrorKind::UnsupportedVersion, "{error}");
         assert_eq!(error.position(), Some(end as u64));
     }
-    let error = with_record(0x01, &[0x20, 0, 0, 0]).unwrap_err();
+    let error = with_record(0x01, &[0x40, 0, 0, 0]).unwrap_err();
     assert_eq!(error.kind(), pagemark::ErrorKind::UnsupportedVersion, "{error}");
     let error = with_record(0x01, &[0x00, 0, 0, 0]).unwrap_err();
     assert!(error.is_corruption(), "a known shape that is cut off: {error}");

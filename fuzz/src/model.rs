@@ -3,12 +3,10 @@
 use std::io;
 
 use pagemark::testkit::{Op, SimDisk};
-use pagemark::{
-    Commit, CommitBatch, Durability, Error, ErrorKind, NextOffset, OffsetStore, Options, Receipt,
-};
+use pagemark::{CommitBatch, Durability, Error, ErrorKind, OffsetStore, Options, Receipt};
 
 use crate::input::Input;
-use crate::support::{State, Step, apply, observe, options};
+use crate::support::{State, Step, apply, commit_of, observe, options};
 
 const MOST_OPERATIONS: usize = 64;
 /// The kinds of operations that are made to fail.
@@ -274,14 +272,15 @@ fn take(store: &OffsetStore, step: &Step, durability: Durability) -> Result<Rece
             for (topic, partition, value) in changes {
                 match value {
                     Some((offset, metadata)) => {
-                        let commit = Commit::new(NextOffset(*offset)).metadata(metadata);
-                        batch.commit(topic, *partition, commit)
+                        batch.commit(topic, *partition, commit_of(*offset, metadata))
                     }
                     None => batch.delete(topic, *partition),
                 };
             }
             store.commit_batch_with(&batch, durability)
         }
-        Step::Sync | Step::Compact | Step::Reopen => unreachable!("these are operations of their own"),
+        Step::Sync | Step::Compact | Step::Reopen => {
+            unreachable!("these are operations of their own")
+        }
     }
 }

@@ -177,6 +177,7 @@ fn value<'a>(commit: &Commit<'a>, now_ms: i64) -> NewValue<'a> {
         offset: commit.offset.0,
         leader_epoch: commit.leader_epoch,
         timestamp_ms: commit.timestamp_ms.unwrap_or(now_ms),
+        expire_at_ms: commit.expire_at_ms,
         metadata: commit.metadata,
     }
 }

@@ -46,7 +46,15 @@ impl<'a> Comparison<'a> {
         for value in values {
             let Ok((
                 seq,
-                Entry::Set { partition, offset, leader_epoch, timestamp_ms, metadata, .. },
+                Entry::Set {
+                    partition,
+                    offset,
+                    leader_epoch,
+                    timestamp_ms,
+                    expire_at_ms,
+                    metadata,
+                    ..
+                },
             )) = value
             else {
                 return Err(differs(group, name, "has a value that cannot be read"));
@@ -60,6 +68,7 @@ impl<'a> Comparison<'a> {
             let same = self.found.offset.0 == offset
                 && self.found.leader_epoch == leader_epoch
                 && self.found.commit_timestamp_ms == timestamp_ms
+                && self.found.expire_at_ms == expire_at_ms
                 && self.found.metadata == metadata;
             let agrees = !is_there || self.found.seq.0 > seq || (self.found.seq.0 == seq && same);
             if !is_expected || !agrees {

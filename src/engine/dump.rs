@@ -128,9 +128,24 @@ fn changes<'a>(entries: Entries<'a>, names: &'a Names) -> Option<Vec<Change<'a>>
 /// What an entry says of a group and topic.
 pub(super) fn change<'a>(entry: Entry<'a>, (group, topic): (&'a str, &'a str)) -> Change<'a> {
     match entry {
-        Entry::Set { partition, offset, leader_epoch, timestamp_ms, metadata, .. } => {
-            Change::Commit { group, topic, partition, offset, leader_epoch, timestamp_ms, metadata }
-        }
+        Entry::Set {
+            partition,
+            offset,
+            leader_epoch,
+            timestamp_ms,
+            expire_at_ms,
+            metadata,
+            ..
+        } => Change::Commit {
+            group,
+            topic,
+            partition,
+            offset,
+            leader_epoch,
+            timestamp_ms,
+            expire_at_ms,
+            metadata,
+        },
         Entry::Delete { partition, .. } => Change::Delete { group, topic, partition },
         Entry::DeleteTopic { .. } => Change::DeleteTopic { group, topic },
     }

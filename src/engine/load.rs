@@ -141,12 +141,20 @@ impl Snapshot {
             let topic = index.resolve(values.group, values.topic);
             for value in values {
                 let (seq, entry) = value.map_err(entry_error)?;
-                let Entry::Set { partition, offset, leader_epoch, timestamp_ms, metadata, .. } =
-                    entry
+                let Entry::Set {
+                    partition,
+                    offset,
+                    leader_epoch,
+                    timestamp_ms,
+                    expire_at_ms,
+                    metadata,
+                    ..
+                } = entry
                 else {
                     return Err(malformed());
                 };
-                let value = Value { offset, leader_epoch, timestamp_ms, metadata, seq };
+                let value =
+                    Value { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata, seq };
                 // Nothing is deleted while a snapshot is loaded, so no topic is ever detached.
                 if seq == 0 || seq > self.durable || !index.set(writer, &topic, partition, value) {
                     return Err(malformed());

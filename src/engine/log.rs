@@ -52,6 +52,7 @@ pub(crate) struct NewValue<'a> {
     pub(crate) offset: i64,
     pub(crate) leader_epoch: Option<i32>,
     pub(crate) timestamp_ms: i64,
+    pub(crate) expire_at_ms: Option<i64>,
     pub(crate) metadata: &'a str,
 }
 
@@ -193,6 +194,12 @@ impl Log {
         self.counts
     }
 
+    /// Counts deletes that were just appended as those of an expiry.
+    pub(crate) fn count_as_expired(&mut self, keys: u64) {
+        self.counts.deletes -= keys;
+        self.counts.expirations += keys;
+    }
+
     /// How many segments there are and the size of their files.
     pub(crate) fn segments(&self) -> (u64, u64) {
         let active = self.appender.segment().header().size;
@@ -306,6 +313,7 @@ impl Log {
                     offset: value.offset,
                     leader_epoch: value.leader_epoch,
                     timestamp_ms: value.timestamp_ms,
+                    expire_at_ms: value.expire_at_ms,
                     metadata: value.metadata,
                 },
                 Change::Delete { partition, .. } => Entry::Delete { name, partition },
@@ -340,8 +348,9 @@ impl Log {
     fn apply(&mut self, index: &Index, change: &Change<'_>, seq: u64) {
         match *change {
             Change::Set { topic, partition, value } => {
-                let NewValue { offset, leader_epoch, timestamp_ms, metadata } = value;
-                let value = Value { offset, leader_epoch, timestamp_ms, metadata, seq };
+                let NewValue { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata } = value;
+                let value =
+                    Value { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata, seq };
                 let applied = index.set(&mut self.writer, topic, partition, value);
                 debug_assert!(applied, "the caller resolved the topic under the lock");
                 self.counts.commits += 1;

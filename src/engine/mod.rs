@@ -10,6 +10,7 @@ mod compare;
 mod decide;
 mod delete;
 mod dump;
+mod expire;
 mod fetch;
 mod flusher;
 mod follow;

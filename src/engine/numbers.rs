@@ -16,6 +16,8 @@ pub(crate) struct Counts {
     pub(crate) commits: u64,
     /// Keys that had a value and were deleted.
     pub(crate) deletes: u64,
+    /// Keys that were deleted because they were due.
+    pub(crate) expirations: u64,
 }
 
 impl Engine {
@@ -34,6 +36,7 @@ impl Engine {
             batches: counts.batches,
             commits: counts.commits,
             deletes: counts.deletes,
+            expirations: counts.expirations,
             appended_bytes: grown_bytes,
             flush_latency: self.flush_latency.read(),
             snapshot_bytes: self.compaction.snapshot_bytes(),

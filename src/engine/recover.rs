@@ -283,8 +283,17 @@ impl Replay<'_> {
                 return Err(malformed());
             }
             match entry {
-                Entry::Set { name, partition, offset, leader_epoch, timestamp_ms, metadata } => {
-                    let value = Value { offset, leader_epoch, timestamp_ms, metadata, seq };
+                Entry::Set {
+                    name,
+                    partition,
+                    offset,
+                    leader_epoch,
+                    timestamp_ms,
+                    expire_at_ms,
+                    metadata,
+                } => {
+                    let value =
+                        Value { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata, seq };
                     ahead.push(Set { topic: name, partition, value });
                     if ahead.len() == Set::MANY {
                         self.catch_up(ahead, names);

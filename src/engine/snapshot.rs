@@ -88,6 +88,7 @@ impl SnapshotWriter {
                 offset: value.offset.0,
                 leader_epoch: value.leader_epoch,
                 timestamp_ms: value.commit_timestamp_ms,
+                expire_at_ms: value.expire_at_ms,
                 metadata: &value.metadata,
             };
             push_value(self.record.body(), value.seq.0, &entry, base_ms);

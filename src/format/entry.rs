@@ -18,6 +18,10 @@ mod shape {
     pub(super) const METADATA: u8 = 0b0000_1000;
     /// The timestamp has eight bytes and counts from the Unix epoch.
     pub(super) const WIDE: u8 = 0b0001_0000;
+    /// A time follows at which the value may go.
+    pub(super) const EXPIRY: u8 = 0b0010_0000;
+    /// What a set may have.
+    pub(super) const OF_SET: u8 = EPOCH | METADATA | WIDE | EXPIRY;
 }
 
 /// One change of a batch. `name` is the id that a name record gave to the group and topic.
@@ -29,6 +33,7 @@ pub(crate) enum Entry<'a> {
         offset: i64,
         leader_epoch: Option<i32>,
         timestamp_ms: i64,
+        expire_at_ms: Option<i64>,
         metadata: &'a str,
     },
     Delete {
@@ -54,7 +59,15 @@ impl Entry<'_> {
     /// Appends the entry to a body in a segment whose timestamps count from `base_ms`.
     pub(crate) fn encode(&self, body: &mut Vec<u8>, base_ms: i64) {
         match *self {
-            Entry::Set { name, partition, offset, leader_epoch, timestamp_ms, metadata } => {
+            Entry::Set {
+                name,
+                partition,
+                offset,
+                leader_epoch,
+                timestamp_ms,
+                expire_at_ms,
+                metadata,
+            } => {
                 let short = timestamp_ms.checked_sub(base_ms).and_then(|d| i32::try_from(d).ok());
                 let mut shape = shape::SET;
                 if leader_epoch.is_some() {
@@ -66,12 +79,18 @@ impl Entry<'_> {
                 if short.is_none() {
                     shape |= shape::WIDE;
                 }
+                if expire_at_ms.is_some() {
+                    shape |= shape::EXPIRY;
+                }
                 put_first_word(body, shape, name);
                 body.extend_from_slice(&partition.to_le_bytes());
                 body.extend_from_slice(&offset.to_le_bytes());
                 match short {
                     Some(delta) => body.extend_from_slice(&delta.to_le_bytes()),
                     None => body.extend_from_slice(&timestamp_ms.to_le_bytes()),
+                }
+                if let Some(expire_at_ms) = expire_at_ms {
+                    body.extend_from_slice(&expire_at_ms.to_le_bytes());
                 }
                 if let Some(epoch) = leader_epoch {
                     body.extend_from_slice(&epoch.to_le_bytes());
@@ -128,9 +147,7 @@ impl<'a> Entries<'a> {
         let first = u32_at(self.take(4)?, 0);
         let (shape, name) = (first as u8, first >> 8);
         match shape & shape::OPERATION {
-            shape::SET if shape & !(shape::EPOCH | shape::METADATA | shape::WIDE) == shape::SET => {
-                self.read_set(shape, name)
-            }
+            shape::SET if shape & !shape::OF_SET == shape::SET => self.read_set(shape, name),
             shape::DELETE if shape == shape::DELETE => {
                 Ok(Entry::Delete { name, partition: partition(self.take(4)?)? })
             }
@@ -150,6 +167,10 @@ impl<'a> Entries<'a> {
         } else {
             u64_at(self.take(8)?, 0) as i64
         };
+        let expire_at_ms = match shape & shape::EXPIRY {
+            0 => None,
+            _ => Some(u64_at(self.take(8)?, 0) as i64),
+        };
         let leader_epoch = match shape & shape::EPOCH {
             0 => None,
             _ => Some(u32_at(self.take(4)?, 0) as i32),
@@ -161,7 +182,15 @@ impl<'a> Entries<'a> {
         if offset < 0 || leader_epoch.is_some_and(|epoch| epoch < 0) {
             return Err(EntryError::Malformed);
         }
-        Ok(Entry::Set { name, partition, offset, leader_epoch, timestamp_ms, metadata })
+        Ok(Entry::Set {
+            name,
+            partition,
+            offset,
+            leader_epoch,
+            timestamp_ms,
+            expire_at_ms,
+            metadata,
+        })
     }
 
     fn read_metadata(&mut self) -> Result<&'a str, EntryError> {
@@ -207,13 +236,21 @@ mod tests {
             vec![Entry::Delete { name: 3, partition: i32::MAX }, Entry::DeleteTopic { name: 0 }];
         for leader_epoch in [None, Some(0), Some(i32::MAX)] {
             for timestamp_ms in [BASE, BASE - 1, BASE + (1 << 40), i64::MIN, i64::MAX, 0] {
-                for metadata in ["", "m", "me", "met", "größer"] {
+                for (metadata, expire_at_ms) in [
+                    ("", None),
+                    ("m", None),
+                    ("me", Some(0)),
+                    ("met", Some(i64::MIN)),
+                    ("größer", Some(i64::MAX)),
+                    ("", Some(BASE)),
+                ] {
                     samples.push(Entry::Set {
                         name: MAX_NAME_ID,
                         partition: 7,
                         offset: i64::MAX,
                         leader_epoch,
                         timestamp_ms,
+                        expire_at_ms,
                         metadata,
                     });
                 }
@@ -236,11 +273,19 @@ mod tests {
     #[test]
     fn a_commit_without_extras_takes_twenty_bytes() {
         let mut body = Vec::new();
-        let (name, partition, offset, leader_epoch) = (1, 2, 3, None);
-        let set =
-            Entry::Set { name, partition, offset, leader_epoch, timestamp_ms: BASE, metadata: "" };
-        set.encode(&mut body, BASE);
+        let set = |expire_at_ms| Entry::Set {
+            name: 1,
+            partition: 2,
+            offset: 3,
+            leader_epoch: None,
+            timestamp_ms: BASE,
+            expire_at_ms,
+            metadata: "",
+        };
+        set(None).encode(&mut body, BASE);
         assert_eq!(body.len(), 20);
+        set(Some(BASE)).encode(&mut body, BASE);
+        assert_eq!(body.len(), 20 + 28);
     }
 
     #[test]
@@ -253,8 +298,10 @@ mod tests {
                 assert_eq!(last, Some(Err(EntryError::Malformed)), "{entry:?} cut at {end}");
             }
         }
-        let unknown = Entries::new(&[0x20, 0, 0, 0, 0, 0, 0, 0], BASE).last();
-        assert_eq!(unknown, Some(Err(EntryError::UnknownShape(0x20))));
+        let unknown = Entries::new(&[0x40, 0, 0, 0, 0, 0, 0, 0], BASE).last();
+        assert_eq!(unknown, Some(Err(EntryError::UnknownShape(0x40))));
+        let unknown = Entries::new(&[0x21, 0, 0, 0, 0, 0, 0, 0], BASE).last();
+        assert_eq!(unknown, Some(Err(EntryError::UnknownShape(0x21))), "a delete does not expire");
         let unknown = Entries::new(&[0x03, 0, 0, 0], BASE).last();
         assert_eq!(unknown, Some(Err(EntryError::UnknownShape(0x03))));
     }

@@ -348,6 +348,7 @@ mod tests {
                 offset: seq as i64,
                 leader_epoch: None,
                 timestamp_ms: 5,
+                expire_at_ms: None,
                 metadata: "",
             };
             put(kind::BATCH, seq, &|body| set.encode(body, 5));

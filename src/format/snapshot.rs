@@ -136,6 +136,7 @@ mod tests {
             offset: i64::MAX,
             leader_epoch: (partition > 1).then_some(partition),
             timestamp_ms: BASE_MS + i64::from(partition),
+            expire_at_ms: (partition > 2).then_some(BASE_MS),
             metadata,
         }
     }

@@ -357,6 +357,7 @@ fn blank() -> CommittedOffset {
         leader_epoch: None,
         metadata: String::new(),
         commit_timestamp_ms: 0,
+        expire_at_ms: None,
         seq: Seq(0),
         durable: false,
     }

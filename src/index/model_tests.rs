@@ -93,7 +93,15 @@ proptest! {
                 Op::Set { at: (group, topic, partition), seq, offset, epoch, time, len } => {
                     let (group, topic) = (NAMES[group], NAMES[topic]);
                     let metadata = &TEXT[..len];
-                    let value = Value { offset, leader_epoch: epoch, timestamp_ms: time, metadata, seq };
+                    let expire_at_ms = (offset % 3 == 0).then_some(time ^ offset);
+                    let value = Value {
+                        offset,
+                        leader_epoch: epoch,
+                        timestamp_ms: time,
+                        expire_at_ms,
+                        metadata,
+                        seq,
+                    };
                     set(&index, &mut writer, Key::new(group, topic, partition), value);
                     let newest = model.entry((group, topic)).or_default().entry(partition);
                     let newest = newest.or_insert((0, None));

@@ -7,8 +7,8 @@
 //!
 //! - Word 1 is the offset. Its top bit says that the key is deleted.
 //! - Word 2 is the commit timestamp, 41 bits of milliseconds since 2020, and the leader epoch plus
-//!   one, 22 bits. What does not fit, and all metadata, goes to a cell in the arena: then the top
-//!   bit is set and the word holds where the cell is and how long it can be.
+//!   one, 22 bits. What does not fit, all metadata and the time of an expiry go to a cell in the
+//!   arena: then the top bit is set and the word holds where the cell is and how long it can be.
 //!
 //! Only the newest copy owns a cell: a cell goes back to the arena as soon as its value is
 //! superseded.
@@ -71,10 +71,13 @@ const EPOCH_BITS: u32 = 22;
 const TIMESTAMP_BITS: u32 = 41;
 /// 2020-01-01T00:00:00Z. Compact timestamps reach from there to 2089.
 const TIMESTAMP_BASE: i64 = 1_577_836_800_000;
-/// Words of a cell in front of the metadata: the timestamp, then leader epoch and length.
+/// Words of a cell in front of the rest: the timestamp, then leader epoch, length and what there is.
+/// The time of an expiry follows if there is one, and then the metadata.
 const CELL_HEAD: usize = 2;
 const CELL_HAS_EPOCH: u64 = 1 << 32;
 const CELL_LEN_SHIFT: u32 = 33;
+const CELL_LEN_BITS: u32 = 16;
+const CELL_HAS_EXPIRY: u64 = 1 << (CELL_LEN_SHIFT + CELL_LEN_BITS);
 
 /// What a key is set to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +88,8 @@ pub(crate) struct Value<'a> {
     pub(crate) leader_epoch: Option<i32>,
     /// The commit timestamp, any number.
     pub(crate) timestamp_ms: i64,
+    /// When the value may go, any number.
+    pub(crate) expire_at_ms: Option<i64>,
     /// The metadata, at most 65,535 bytes.
     pub(crate) metadata: &'a str,
     /// The seq, neither 0 nor `u64::MAX`.
@@ -134,6 +139,7 @@ impl<'a> Slot<'a> {
             out.metadata.clear();
             out.leader_epoch = (word2 & low(EPOCH_BITS)).checked_sub(1).map(|epoch| epoch as i32);
             out.commit_timestamp_ms = (word2 >> EPOCH_BITS) as i64 + TIMESTAMP_BASE;
+            out.expire_at_ms = None;
         } else {
             let mut bytes = std::mem::take(&mut out.metadata).into_bytes();
             let head = read_cell(arena, word2, &mut bytes).filter(|_| copy.confirm());
@@ -143,9 +149,10 @@ impl<'a> Slot<'a> {
             }
             // Bytes that were confirmed came out of a `str`, so there is nothing to refuse.
             out.metadata = String::from_utf8(bytes).unwrap_or_default();
-            let (timestamp, epoch) = head?;
-            out.leader_epoch = epoch;
-            out.commit_timestamp_ms = timestamp;
+            let head = head?;
+            out.leader_epoch = head.leader_epoch;
+            out.commit_timestamp_ms = head.timestamp_ms;
+            out.expire_at_ms = head.expire_at_ms;
         }
         out.offset = NextOffset(word1 as i64);
         out.seq = Seq(copy.seq);
@@ -280,36 +287,54 @@ fn compact(value: &Value<'_>) -> Option<u64> {
     let epoch = value.leader_epoch.map_or(0, |epoch| (i64::from(epoch) + 1) as u64);
     let no_epoch = value.leader_epoch.is_some() && epoch == 0;
     let fits = since <= low(TIMESTAMP_BITS) && epoch <= low(EPOCH_BITS) && !no_epoch;
-    (fits && value.metadata.is_empty()).then_some(since << EPOCH_BITS | epoch)
+    (fits && value.metadata.is_empty() && value.expire_at_ms.is_none())
+        .then_some(since << EPOCH_BITS | epoch)
+}
+
+/// What a cell has beside the metadata.
+struct CellHead {
+    timestamp_ms: i64,
+    leader_epoch: Option<i32>,
+    expire_at_ms: Option<i64>,
 }
 
 /// Puts what does not fit into a new cell and returns word 2 for it.
 fn write_cell(allocator: &mut Allocator, value: &Value<'_>) -> u64 {
     let bytes = value.metadata.as_bytes();
-    let class = class_of(CELL_HEAD + bytes.len().div_ceil(8));
+    let expiry = value.expire_at_ms.map(|expire_at_ms| expire_at_ms as u64);
+    let words = CELL_HEAD + usize::from(expiry.is_some()) + bytes.len().div_ceil(8);
+    let class = class_of(words);
     let unit = allocator.take(class);
     let epoch = value.leader_epoch.map_or(0, |epoch| CELL_HAS_EPOCH | u64::from(epoch as u32));
-    let head = [value.timestamp_ms as u64, epoch | (bytes.len() as u64) << CELL_LEN_SHIFT];
+    let has_expiry = expiry.map_or(0, |_| CELL_HAS_EXPIRY);
+    let len = (bytes.len() as u64) << CELL_LEN_SHIFT;
+    let head = [value.timestamp_ms as u64, epoch | len | has_expiry];
     let body = bytes.chunks(8).map(|bytes| {
         let mut word = [0; 8];
         word[..bytes.len()].copy_from_slice(bytes);
         u64::from_le_bytes(word)
     });
     let cell = allocator.arena().run(unit, class).unwrap_or_default();
-    for (cell, word) in cell.iter().zip(head.into_iter().chain(body)) {
+    for (cell, word) in cell.iter().zip(head.into_iter().chain(expiry).chain(body)) {
         cell.store(word, Ordering::Relaxed);
     }
     EXTENDED | u64::from(class) << 32 | u64::from(unit)
 }
 
-/// Copies the metadata of a cell and returns its timestamp and epoch, or none if the words are none
-/// of a cell. They may be of another cell: the caller finds out.
-fn read_cell(arena: &Arena, word2: u64, bytes: &mut Vec<u8>) -> Option<(i64, Option<i32>)> {
+/// Copies the metadata of a cell and returns the rest, or none if the words are none of a cell. They
+/// may be of another cell: the caller finds out.
+fn read_cell(arena: &Arena, word2: u64, bytes: &mut Vec<u8>) -> Option<CellHead> {
     let (unit, class) = cell_of(word2);
-    let (head, body) = arena.run(unit, class)?.split_at(CELL_HEAD);
-    let timestamp = head[0].load(Ordering::Relaxed) as i64;
+    let (head, mut body) = arena.run(unit, class)?.split_at(CELL_HEAD);
+    let timestamp_ms = head[0].load(Ordering::Relaxed) as i64;
     let rest = head[1].load(Ordering::Relaxed);
-    let len = (rest >> CELL_LEN_SHIFT) as usize;
+    let mut expire_at_ms = None;
+    if rest & CELL_HAS_EXPIRY != 0 {
+        let (expiry, behind) = body.split_first()?;
+        expire_at_ms = Some(expiry.load(Ordering::Relaxed) as i64);
+        body = behind;
+    }
+    let len = (rest >> CELL_LEN_SHIFT & low(CELL_LEN_BITS)) as usize;
     let body = body.get(..len.div_ceil(8))?;
     bytes.clear();
     bytes.reserve(body.len() * 8);
@@ -317,7 +342,8 @@ fn read_cell(arena: &Arena, word2: u64, bytes: &mut Vec<u8>) -> Option<(i64, Opt
         bytes.extend_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
     }
     bytes.truncate(len);
-    Some((timestamp, (rest & CELL_HAS_EPOCH != 0).then_some(rest as u32 as i32)))
+    let leader_epoch = (rest & CELL_HAS_EPOCH != 0).then_some(rest as u32 as i32);
+    Some(CellHead { timestamp_ms, leader_epoch, expire_at_ms })
 }
 
 /// Where the cell is that word 2 speaks of, and its class.
@@ -334,6 +360,7 @@ mod tests {
             offset: seq as i64,
             leader_epoch: None,
             timestamp_ms: TIMESTAMP_BASE,
+            expire_at_ms: None,
             metadata,
             seq,
         }

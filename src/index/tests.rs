@@ -8,7 +8,14 @@ use super::*;
 
 fn value(seq: u64) -> Value<'static> {
     let timestamp_ms = 1_700_000_000_000 + seq as i64;
-    Value { offset: seq as i64, leader_epoch: Some(1), timestamp_ms, metadata: "", seq }
+    Value {
+        offset: seq as i64,
+        leader_epoch: Some(1),
+        timestamp_ms,
+        expire_at_ms: None,
+        metadata: "",
+        seq,
+    }
 }
 
 /// Sets a value as the engine does it, with a new topic if the old one is gone.
@@ -42,6 +49,7 @@ pub(super) fn as_read(value: &Value<'_>) -> CommittedOffset {
         leader_epoch: value.leader_epoch,
         metadata: value.metadata.to_owned(),
         commit_timestamp_ms: value.timestamp_ms,
+        expire_at_ms: value.expire_at_ms,
         seq: Seq(value.seq),
         durable: false,
     }
@@ -68,9 +76,12 @@ fn every_value_comes_back() {
     for timestamp_ms in timestamps {
         for leader_epoch in epochs {
             for metadata in texts {
-                for offset in [0, 1, i64::MAX] {
+                for (offset, expire_at_ms) in
+                    [(0, None), (1, Some(-1)), (i64::MAX, Some(i64::MAX)), (2, None)]
+                {
                     seq += 1;
-                    let value = Value { offset, leader_epoch, timestamp_ms, metadata, seq };
+                    let value =
+                        Value { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata, seq };
                     let topic = set(&index, &mut writer, Key::new("g", "t", 3), value);
                     assert_eq!(index.read(Key::new("g", "t", 3)), Some(as_read(&value)));
                     assert_eq!(topic.offset(3), Some(offset));
@@ -245,6 +256,7 @@ fn derived(topic: &str, partition: i32, seq: u64, text: &mut String) -> Committe
         } else {
             1_700_000_000_000 + (mix & 65535) as i64
         },
+        expire_at_ms: (mix >> 20 & 3 == 0).then_some(!mix as i64),
         seq: Seq(seq),
         durable: false,
     }
@@ -324,6 +336,7 @@ fn readers_see_whole_values_that_never_go_back() {
                 offset: value.offset.0,
                 leader_epoch: value.leader_epoch,
                 timestamp_ms: value.commit_timestamp_ms,
+                expire_at_ms: value.expire_at_ms,
                 metadata: &text,
                 seq,
             };

@@ -123,6 +123,21 @@ pub fn history(seed: u64, len: usize) -> Vec<Step> {
         .collect()
 }
 
+/// The commit that a history makes of an offset and metadata.
+pub fn commit_of(offset: i64, metadata: &str) -> Commit<'_> {
+    let commit = Commit::new(NextOffset(offset)).metadata(metadata);
+    match expiry_of(offset, metadata) {
+        Some(expire_at_ms) => commit.expire_at_ms(expire_at_ms),
+        None => commit,
+    }
+}
+
+/// When such a commit expires: those with long metadata do, each at a time of its own.
+fn expiry_of(offset: i64, metadata: &str) -> Option<i64> {
+    let expires = metadata.starts_with('m') && metadata.len() >= 30;
+    expires.then_some(offset.wrapping_mul(0x0123_4567_89ab_cdef))
+}
+
 /// What a step makes of a state.
 pub fn apply(state: &mut State, step: &Step) {
     match step {
@@ -165,6 +180,8 @@ pub fn observe(store: &OffsetStore) -> State {
         for (key, value) in store.fetch_group(&group) {
             let by_key = store.fetch(Key::new(&group, key.topic(), key.partition())).unwrap();
             assert_eq!(by_key, value, "the two ways to fetch agree");
+            let expected = expiry_of(value.offset().0, value.metadata());
+            assert_eq!(value.expire_at_ms(), expected, "{group:?} {key}");
             let value = (value.offset().0, value.metadata().to_owned());
             state.insert((group.clone(), key.topic().to_owned(), key.partition()), value);
         }
@@ -213,8 +230,7 @@ impl Player {
                 for (topic, partition, value) in changes {
                     match value {
                         Some((offset, metadata)) => {
-                            let commit = Commit::new(NextOffset(*offset)).metadata(metadata);
-                            batch.commit(topic, *partition, commit)
+                            batch.commit(topic, *partition, commit_of(*offset, metadata))
                         }
                         None => batch.delete(topic, *partition),
                     };

@@ -136,6 +136,7 @@ fn row<'a>(fields: &'a [Vec<u8>], columns: usize, group: Option<&str>) -> Result
         value: Value {
             offset: number(offset, "offset")?,
             leader_epoch: None,
+            expire_at_ms: None,
             timestamp_ms: None,
             metadata: "".into(),
         },

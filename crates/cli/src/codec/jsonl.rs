@@ -25,6 +25,8 @@ struct Line<'a> {
     #[serde(borrow, default)]
     metadata: Cow<'a, str>,
     timestamp_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expire_at_ms: Option<i64>,
 }
 
 /// Writes one line.
@@ -43,6 +45,7 @@ pub(crate) fn write_row(
         leader_epoch: value.leader_epoch(),
         metadata: value.metadata().into(),
         timestamp_ms: Some(value.commit_timestamp_ms()),
+        expire_at_ms: value.expire_at_ms(),
     };
     serde_json::to_writer(&mut *out, &line)?;
     writeln!(out)
@@ -78,6 +81,7 @@ fn row<'a>(line: &'a Line<'_>, group: Option<&str>) -> Result<Row<'a>> {
             offset: line.offset,
             leader_epoch: line.leader_epoch,
             timestamp_ms: line.timestamp_ms,
+            expire_at_ms: line.expire_at_ms,
             metadata: line.metadata.as_ref().into(),
         },
     })
@@ -105,7 +109,7 @@ mod tests {
     #[test]
     fn a_line_with_everything_and_one_with_the_least() {
         let text = "\u{feff}{\"group\":\"g\",\"topic\":\"t\\n\",\"partition\":3,\"offset\":4,\
-                    \"leader_epoch\":5,\"metadata\":\"m\",\"timestamp_ms\":-6}\r\n \r\n\
+                    \"leader_epoch\":5,\"metadata\":\"m\",\"timestamp_ms\":-6,\"expire_at_ms\":7}\r\n \r\n\
                     {\"topic\":\"u\",\"partition\":0,\"offset\":1}";
         let mut rows = Vec::new();
         let read = read(text.as_bytes(), Some("other"), &mut |row| {
@@ -122,10 +126,16 @@ mod tests {
             offset: 4,
             leader_epoch: Some(5),
             timestamp_ms: Some(-6),
+            expire_at_ms: Some(7),
             metadata: "m".into(),
         };
-        let least =
-            Value { offset: 1, leader_epoch: None, timestamp_ms: None, metadata: "".into() };
+        let least = Value {
+            offset: 1,
+            leader_epoch: None,
+            timestamp_ms: None,
+            expire_at_ms: None,
+            metadata: "".into(),
+        };
         assert_eq!(rows, [(Some("g".into()), "t\n".into(), 3, full), (None, "u".into(), 0, least)]);
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct Value {
     pub(crate) leader_epoch: Option<i32>,
     /// The commit timestamp, if the file has one.
     pub(crate) timestamp_ms: Option<i64>,
+    /// When the value may go, if the file says so.
+    pub(crate) expire_at_ms: Option<i64>,
     /// The metadata.
     pub(crate) metadata: Box<str>,
 }

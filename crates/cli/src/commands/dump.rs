@@ -154,12 +154,16 @@ fn text_change(change: &Change<'_>, out: &mut dyn Write) -> io::Result<()> {
             offset,
             leader_epoch,
             timestamp_ms,
+            expire_at_ms,
             metadata,
         } => {
             let (group, topic, time) = (visible(group), visible(topic), utc(*timestamp_ms));
             write!(out, "    commit  {group}  {topic}  {partition}  offset {offset}  {time}")?;
             if let Some(epoch) = leader_epoch {
                 write!(out, "  leader epoch {epoch}")?;
+            }
+            if let Some(expire_at_ms) = expire_at_ms {
+                write!(out, "  expires {}", utc(*expire_at_ms))?;
             }
             if !metadata.is_empty() {
                 write!(out, "  metadata {}", visible(metadata))?;
@@ -225,11 +229,12 @@ fn json_change(change: &Change<'_>) -> Value {
             offset,
             leader_epoch,
             timestamp_ms,
+            expire_at_ms,
             metadata,
         } => {
             json!({"kind": "commit", "group": group, "topic": topic, "partition": partition,
                    "offset": offset, "leader_epoch": leader_epoch, "metadata": metadata,
-                   "timestamp_ms": timestamp_ms})
+                   "timestamp_ms": timestamp_ms, "expire_at_ms": expire_at_ms})
         }
         Change::Delete { group, topic, partition } => {
             json!({"kind": "delete", "group": group, "topic": topic, "partition": partition})

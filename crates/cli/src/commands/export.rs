@@ -19,7 +19,7 @@ Examples:
 
 The CSV is the one that kafka-consumer-groups.sh reads and writes: topic,partition,offset if exactly
 one group is named, group,topic,partition,offset otherwise, and no header. It has no place for
-metadata, leader epochs and timestamps; JSON Lines (jsonl) keep everything.";
+metadata, leader epochs, timestamps and expiry; JSON Lines (jsonl) keep everything.";
 
 /// Print the offsets of some or all groups, sorted, as CSV for Kafka or as JSON Lines.
 #[derive(clap::Args)]
@@ -50,7 +50,8 @@ pub(crate) fn run(args: &Args, dir: Option<&Path>, out: &mut dyn Write) -> Resul
         each(&store, group, |topic, partition, value| match args.format {
             Codec::Jsonl => jsonl::write_row(group, topic, partition, value, out),
             Codec::Csv => {
-                lossy += u64::from(value.leader_epoch().is_some() || !value.metadata().is_empty());
+                let more = value.leader_epoch().is_some() || value.expire_at_ms().is_some();
+                lossy += u64::from(more || !value.metadata().is_empty());
                 let named = (args.group.len() != 1).then_some(group.as_str());
                 csv::write_row(named, topic, partition, value.offset().0, out)
             }
@@ -84,8 +85,8 @@ fn each(
 fn warn(lossy: u64) {
     let also = match lossy {
         0 => String::new(),
-        1 => " and of 1 offset a leader epoch or metadata".into(),
-        lossy => format!(" and of {lossy} offsets a leader epoch or metadata"),
+        1 => " and of 1 offset a leader epoch, an expiry or metadata".into(),
+        lossy => format!(" and of {lossy} offsets a leader epoch, an expiry or metadata"),
     };
     eprintln!(
         "pagemark: CSV has no place for everything: left out are the timestamps{also}; \

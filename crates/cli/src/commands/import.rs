@@ -172,6 +172,9 @@ fn commit_group(
             if let Some(timestamp_ms) = value.timestamp_ms {
                 commit = commit.timestamp_ms(timestamp_ms);
             }
+            if let Some(expire_at_ms) = value.expire_at_ms {
+                commit = commit.expire_at_ms(expire_at_ms);
+            }
             batch.commit(topic, *partition, commit);
         }
     }

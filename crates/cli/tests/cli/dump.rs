@@ -49,7 +49,8 @@ fn json_has_one_object_in_each_line() {
     assert_eq!(last["records"], first["records"]);
     let changes: Vec<&Value> = lines.iter().map(|line| &line["body"]["changes"]).collect();
     let commit = json!([{"kind": "commit", "group": "billing", "topic": "orders", "partition": 0,
-        "offset": 42, "leader_epoch": 3, "metadata": "m", "timestamp_ms": 1000}]);
+        "offset": 42, "leader_epoch": 3, "metadata": "m", "timestamp_ms": 1000,
+        "expire_at_ms": null}]);
     assert!(changes.contains(&&commit), "{text}");
 }
 

@@ -61,7 +61,9 @@ fn json_lines_lose_nothing() {
         "\n",
         r#"{"group":"a","topic":"t","partition":2147483647,"offset":9223372036854775807,"leader_epoch":2147483647,"metadata":"line\nbreak \"quoted\" ☃","timestamp_ms":1795264791662}"#,
         "\n",
-        r#"{"group":"ü\u0001,","topic":"t\t","partition":1,"offset":1,"leader_epoch":0,"metadata":" ","timestamp_ms":0}"#,
+        r#"{"group":"ü\u0001,","topic":"t\t","partition":1,"offset":1,"leader_epoch":0,"metadata":" ","timestamp_ms":0,"expire_at_ms":-1}"#,
+        "\n",
+        r#"{"group":"ü\u0001,","topic":"t\t","partition":2,"offset":1,"leader_epoch":null,"metadata":"","timestamp_ms":0,"expire_at_ms":9223372036854775807}"#,
         "\n",
     );
     let file = place.file("in.jsonl", lines);
@@ -74,7 +76,7 @@ fn json_lines_lose_nothing() {
     assert_eq!(place.run("export --dir copy --format jsonl").ok(), first);
 
     let csv = place.run("export --dir s");
-    assert!(csv.stderr.contains("of 2 offsets a leader epoch or metadata"), "{csv:?}");
+    assert!(csv.stderr.contains("of 3 offsets a leader epoch, an expiry or metadata"), "{csv:?}");
 }
 
 #[test]
