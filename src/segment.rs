@@ -1,5 +1,6 @@
 //! One segment: a file of fixed size that records are appended to.
 
+mod pieces;
 mod reader;
 
 use std::fmt;
@@ -15,7 +16,8 @@ use crate::format::record::{Name, Open, RecordBuffer, Seal, Seed, Start, chain, 
 use crate::format::{entry, names};
 use crate::io::{Dir, SegmentFile};
 
-pub(crate) use self::reader::{PIECE, RecordReader, Window};
+pub(crate) use self::pieces::{Way, read_records};
+pub(crate) use self::reader::RecordReader;
 
 /// The smallest file that has room for a header page, a first record and a seal.
 pub(crate) const MIN_FILE_SIZE: u64 = RECORDS_START as u64 + 256;

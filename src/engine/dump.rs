@@ -10,7 +10,6 @@ use crate::format::{names, scan};
 use crate::io::Access;
 use crate::io::disk::DiskDir;
 use crate::options::WritePath;
-use crate::segment::{PIECE, Window};
 
 use super::recover::Loaded;
 
@@ -28,16 +27,18 @@ pub(crate) fn dump(path: &Path, mut visit: impl FnMut(&Record<'_>)) -> Result<Su
     };
     let loaded = Loaded::read_named(&dir, name, first_seq, Access::Follow)?;
     let mut names = Names::new();
-    let mut window = Window::new(PIECE);
-    let mut reader = loaded.reader(&mut window);
     let mut records = 0;
-    while reader.fill().map_err(|error| loaded.failed(error))? {
-        for record in reader.records() {
-            records += 1;
-            visit(&describe(record, &mut names));
-        }
-    }
-    let ending = reader.ending().map_err(|error| loaded.failed(error))?;
+    let (ending, end) = loaded
+        .read_records(|reader| {
+            while reader.fill()? {
+                for record in reader.records() {
+                    records += 1;
+                    visit(&describe(record, &mut names));
+                }
+            }
+            Ok((reader.ending()?, reader.scanner().position()))
+        })
+        .map_err(|error| loaded.failed(error))?;
     Ok(Summary {
         store_id: loaded.header.store_id,
         salt: loaded.header.salt,
@@ -45,7 +46,7 @@ pub(crate) fn dump(path: &Path, mut visit: impl FnMut(&Record<'_>)) -> Result<Su
         size: loaded.header.size,
         marks: loaded.marks.iter().map(describe_mark).collect(),
         records,
-        end: reader.scanner().position(),
+        end,
         ending: match ending {
             scan::Ending::Sealed => Ending::Sealed,
             scan::Ending::Blank => Ending::Blank,

@@ -20,7 +20,7 @@ use crate::index::{Index, Set, Topic, Writer};
 use crate::io::{Access, Dir};
 use crate::key::Seq;
 use crate::report::RecoveryReport;
-use crate::segment::{End, PIECE};
+use crate::segment::End;
 
 use super::decide::Next;
 use super::dump::change;
@@ -30,6 +30,8 @@ use super::recover::{Loaded, Replay, Stated, Tail};
 
 /// How much is read first: a refresh finds little that is new, or nothing.
 const FIRST_PIECE: usize = 4096;
+/// How much is read at once of what has to be caught up with.
+const PIECE: usize = 256 << 10;
 
 /// The changes that a refresh comes across.
 pub(super) struct Seen<'a> {

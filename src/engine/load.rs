@@ -15,7 +15,7 @@ use crate::format::snapshot::{Base, Values};
 use crate::index::{Index, Topic, Value, Writer};
 use crate::io::{Access, Dir, SegmentFile};
 use crate::report::RecoveryReport;
-use crate::segment::{End, PIECE, RecordReader, Window};
+use crate::segment::{End, RecordReader, Way, read_records};
 
 use super::compare::Comparison;
 use super::open::Files;
@@ -180,9 +180,16 @@ impl Records<'_> {
     /// Calls `visit` with the values of each record, up to the seal. All of the file has to be
     /// right.
     pub(super) fn read(&self, mut visit: impl FnMut(Values<'_>) -> Result<()>) -> Result<Base> {
+        let way = Way::of(self.file);
+        read_records(self.file, self.header, way, |reader| self.visit(reader, &mut visit))
+    }
+
+    fn visit(
+        &self,
+        reader: &mut RecordReader<'_>,
+        visit: &mut dyn FnMut(Values<'_>) -> Result<()>,
+    ) -> Result<Base> {
         let failed = |error| Error::io("read a snapshot", self.path, error);
-        let mut window = Window::new(PIECE);
-        let mut reader = RecordReader::new(self.file, self.header, &mut window);
         let mut base = None;
         while reader.fill().map_err(failed)? {
             for record in reader.records() {

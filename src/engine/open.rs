@@ -199,8 +199,11 @@ impl Opening<'_> {
 
     fn recover(&self, files: &Files, mut writer: Writer) -> Result<Opened> {
         let mut report = RecoveryReport::default();
-        let snapshots =
-            Snapshots { dir: &**self.dir, store_id: self.lock.store_id(), access: Access::Read };
+        let snapshots = Snapshots {
+            dir: &**self.dir,
+            store_id: self.lock.store_id(),
+            access: Access::ReadOnce,
+        };
         let snapshot = snapshots.load_newest(files, self.index, &mut writer, &mut report)?;
         let ground = snapshot.as_ref().map(|snapshot| snapshot.ground);
         let covered = ground.map_or(0, |ground| ground.end.next_seq);

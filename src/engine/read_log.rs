@@ -12,7 +12,7 @@ use crate::format::scan::Ending;
 use crate::index::{Index, Writer};
 use crate::io::{Dir, SegmentFile};
 use crate::report::{Cut, RecoveryReport};
-use crate::segment::{End, PIECE, Window};
+use crate::segment::End;
 
 use super::decide::{Damage, Decision, Next, Promise, Seal, decide};
 use super::log::Past;
@@ -85,7 +85,6 @@ impl LogReader<'_> {
         };
         let mut unflushed = Vec::new();
         let mut unconfirmed = Vec::new();
-        let mut window = Window::new(PIECE);
         let mut current = self.load(self.segments[0])?;
         let store_id = self.store_id.unwrap_or(current.header.store_id);
         check_store(&current.path, current.header.store_id, store_id)?;
@@ -96,7 +95,7 @@ impl LogReader<'_> {
         let mut epoch = 0;
         let mut later = self.segments[1..].iter();
         loop {
-            let tail = replay.segment(&current, &mut window)?;
+            let tail = replay.segment(&current)?;
             epoch = epoch.max(current.header.epoch).max(tail.end.epoch);
             let dropped = later.as_slice().to_vec();
             let mut next = later.next().map(|seq| self.load(*seq)).transpose()?;
@@ -126,7 +125,7 @@ impl LogReader<'_> {
             while let Some(behind) = next {
                 check_store(&behind.path, behind.header.store_id, store_id)?;
                 epoch = epoch.max(behind.header.epoch);
-                replay.stated.merge(behind.stated_durable(&mut window)?);
+                replay.stated.merge(behind.stated_durable()?);
                 next = later.next().map(|seq| self.load(*seq)).transpose()?;
             }
             let stated = replay.stated;

@@ -16,7 +16,7 @@ use crate::index::{Index, Set, Topic, Value, Writer};
 use crate::io::{Access, Dir, SegmentFile};
 use crate::options::MAX_SEGMENT_SIZE;
 use crate::report::RecoveryReport;
-use crate::segment::{End, MIN_FILE_SIZE, RecordReader, Window};
+use crate::segment::{End, MIN_FILE_SIZE, RecordReader, Way, read_records};
 
 use super::log::Behind;
 
@@ -39,7 +39,7 @@ impl Loaded {
     /// Its header was durable before it got its name, so a header that is not right is damage
     /// whatever else is known.
     pub(super) fn read(dir: &dyn Dir, first_seq: u64) -> Result<Loaded> {
-        Loaded::read_named(dir, &names::segment(first_seq), first_seq, Access::Read)
+        Loaded::read_named(dir, &names::segment(first_seq), first_seq, Access::ReadOnce)
     }
 
     /// [`Loaded::read`] for a file that may have been renamed, or that is written meanwhile.
@@ -80,22 +80,23 @@ impl Loaded {
         Ok(Loaded { first_seq, path, file, header, marks, start })
     }
 
-    /// Reads the records from the start, through `window`.
-    pub(super) fn reader<'a>(&'a self, window: &'a mut Window) -> RecordReader<'a> {
-        RecordReader::new(&*self.file, &self.header, window)
+    /// Calls `then` with a reader of the records.
+    pub(super) fn read_records<R>(&self, then: impl FnOnce(&mut RecordReader<'_>) -> R) -> R {
+        read_records(&*self.file, &self.header, Way::of(&*self.file), then)
     }
 
     /// The highest seq that anything in the segment states to have been durable, wherever it stands.
-    pub(super) fn stated_durable(&self, window: &mut Window) -> Result<Stated> {
-        let mut stated = Stated::default();
-        let mut reader = self.reader(window);
-        while reader.fill().map_err(|error| self.failed(error))? {
-            reader.records().for_each(|record| stated.add(record.durable.unwrap_or(0)));
-        }
-        let (_, remains) = self.ending(&mut reader)?;
-        stated.add_remains(&remains);
-        stated.add_marks(&self.marks);
-        Ok(stated)
+    pub(super) fn stated_durable(&self) -> Result<Stated> {
+        self.read_records(|reader| {
+            let mut stated = Stated::default();
+            while reader.fill().map_err(|error| self.failed(error))? {
+                reader.records().for_each(|record| stated.add(record.durable.unwrap_or(0)));
+            }
+            let (_, remains) = self.ending(reader)?;
+            stated.add_remains(&remains);
+            stated.add_marks(&self.marks);
+            Ok(stated)
+        })
     }
 
     /// How the records end, and what stands behind them.
@@ -201,9 +202,12 @@ pub(super) struct Replay<'a> {
 
 impl Replay<'_> {
     /// Replays one segment up to its end.
-    pub(super) fn segment(&mut self, loaded: &Loaded, window: &mut Window) -> Result<Tail> {
+    pub(super) fn segment(&mut self, loaded: &Loaded) -> Result<Tail> {
+        loaded.read_records(|reader| self.records(loaded, reader))
+    }
+
+    fn records(&mut self, loaded: &Loaded, reader: &mut RecordReader<'_>) -> Result<Tail> {
         let mut names = Vec::new();
-        let mut reader = loaded.reader(window);
         while reader.fill().map_err(|error| loaded.failed(error))? {
             let mut ahead = Vec::with_capacity(Set::MANY);
             for record in reader.records() {
@@ -213,7 +217,7 @@ impl Replay<'_> {
             }
             self.catch_up(&mut ahead, &mut names);
         }
-        let (ending, remains) = loaded.ending(&mut reader)?;
+        let (ending, remains) = loaded.ending(reader)?;
         self.stated.add_remains(&remains);
         self.stated.add_marks(&loaded.marks);
         let scanner = reader.scanner();

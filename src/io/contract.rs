@@ -4,7 +4,7 @@ use std::io::ErrorKind::{NotFound, UnexpectedEof};
 use std::sync::Arc;
 
 use super::lock::store_in;
-use super::{Access, Dir, SegmentFile};
+use super::{Access, DIRECT_ALIGN, Dir, SegmentFile};
 use crate::error::ErrorKind;
 
 /// Runs all of them, each in a directory of its own.
@@ -36,6 +36,15 @@ fn bytes_of(file: &dyn SegmentFile) -> Vec<u8> {
     bytes
 }
 
+/// As many bytes from the start as can be read to an aligned place at once.
+fn aligned_bytes_of(file: &dyn SegmentFile) -> Vec<u8> {
+    let len = file.size() as usize / DIRECT_ALIGN * DIRECT_ALIGN;
+    let mut bytes = vec![0xEE; len + DIRECT_ALIGN];
+    let at = bytes.as_ptr().addr().wrapping_neg() % DIRECT_ALIGN;
+    file.read_at(0, &mut bytes[at..at + len]).unwrap();
+    bytes[at..at + len].to_vec()
+}
+
 fn bytes_in(dir: &dyn Dir, name: &str) -> Vec<u8> {
     bytes_of(&*dir.open(name, Access::Read).unwrap())
 }
@@ -53,7 +62,7 @@ fn a_created_file_is_zeros_of_its_size(dir: &dyn Dir) {
         assert_eq!(bytes_of(&*file), vec![0; size as usize]);
         file.write_at(size, b"").unwrap();
         file.sync().unwrap();
-        for access in [Access::Read, Access::Write] {
+        for access in [Access::Read, Access::ReadOnce, Access::Write] {
             let file = dir.open("a", access).unwrap();
             assert_eq!(file.size(), size);
             assert_eq!(bytes_of(&*file), vec![0; size as usize]);
@@ -81,6 +90,7 @@ fn what_is_written_is_read(dir: &dyn Dir) {
     let size = 3 * 4096 + 100;
     let file = dir.create("a", size).unwrap();
     let reader = dir.open("a", Access::Follow).unwrap();
+    let once = dir.open("a", Access::ReadOnce).unwrap();
     let mut expected = vec![0; size as usize];
     let writes = [(0, 1), (4090, 12), (511, 2), (8192, 4096), (size - 1, 1), (size - 200, 200)];
     for (fill, (position, len)) in (1..).zip(writes) {
@@ -89,14 +99,18 @@ fn what_is_written_is_read(dir: &dyn Dir) {
         expected[position as usize..][..len].copy_from_slice(&bytes);
         assert_eq!(bytes_of(&*file), expected);
         assert_eq!(bytes_of(&*reader), expected);
+        assert_eq!(bytes_of(&*once), expected);
+        assert_eq!(aligned_bytes_of(&*once), expected[..3 * DIRECT_ALIGN]);
         let mut part = vec![0; len];
         reader.read_at(position, &mut part).unwrap();
         assert_eq!(part, bytes);
     }
     file.sync().unwrap();
     dir.sync().unwrap();
-    drop((file, reader));
+    drop((file, reader, once));
     assert_eq!(bytes_in(dir, "a"), expected);
+    let once = dir.open("a", Access::ReadOnce).unwrap();
+    assert_eq!(aligned_bytes_of(&*once), expected[..3 * DIRECT_ALIGN]);
 }
 
 fn a_write_past_the_end_is_an_error_and_writes_nothing(dir: &dyn Dir) {
@@ -123,14 +137,14 @@ fn a_read_past_the_end_is_an_error(dir: &dyn Dir) {
 
 fn a_file_opened_for_reading_cannot_be_written(dir: &dyn Dir) {
     dir.create("a", 1000).unwrap();
-    for access in [Access::Read, Access::Follow] {
+    for access in [Access::Read, Access::ReadOnce, Access::Follow] {
         let file = dir.open("a", access).unwrap();
         let error = file.write_at(0, b"x").unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
         file.sync().unwrap();
         assert_eq!(bytes_in(dir, "a"), vec![0; 1000]);
     }
-    for access in [Access::Read, Access::Follow, Access::Write] {
+    for access in [Access::Read, Access::ReadOnce, Access::Follow, Access::Write] {
         assert_eq!(dir.open("b", access).unwrap_err().kind(), NotFound);
     }
     assert_eq!(sorted(dir), ["a"]);

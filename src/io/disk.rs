@@ -12,7 +12,7 @@ use rustix::io::retry_on_intr;
 
 use super::lock::{DiskLock, LOCK_NAME};
 use super::mapped::MappedFile;
-use super::{Access, Dir, DirLock, GrowingFile, SegmentFile};
+use super::{Access, DIRECT_ALIGN, Dir, DirLock, GrowingFile, SegmentFile};
 use crate::error::{Error, Result};
 use crate::options::WritePath;
 
@@ -126,10 +126,14 @@ impl Dir for DiskDir {
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn SegmentFile>> {
         let flags = match access {
-            Access::Read | Access::Follow => OFlags::RDONLY,
+            Access::Read | Access::ReadOnce | Access::Follow => OFlags::RDONLY,
             Access::Write => OFlags::RDWR,
         };
         let file = open_file(&self.dir, name, flags)?;
+        let direct = match access {
+            Access::ReadOnce => open_direct(&self.dir, name),
+            Access::Read | Access::Follow | Access::Write => None,
+        };
         let size = file.metadata()?.len();
         // Pages whose write-back failed before the file was opened stay in the page cache, look
         // clean, and hold bytes that the device does not have. They are dropped, so that what is
@@ -137,7 +141,7 @@ impl Dir for DiskDir {
         if access != Access::Follow {
             advise(&file, Advice::DropCached);
         }
-        if access != Access::Read {
+        if matches!(access, Access::Follow | Access::Write) {
             // Read-ahead brings large folios into the page cache, and then the flush of one small
             // record writes all of such a folio.
             advise(&file, Advice::NoReadAhead);
@@ -149,7 +153,7 @@ impl Dir for DiskDir {
         } else {
             None
         };
-        Ok(Arc::new(DiskFile { file, size, access, map }))
+        Ok(Arc::new(DiskFile { file, direct, size, access, map }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -177,6 +181,9 @@ pub(crate) fn random_u64() -> u64 {
 #[derive(Debug)]
 struct DiskFile {
     file: File,
+    /// The same file, to be read past the page cache: its pages would be read once and thrown away,
+    /// and taking new memory for them costs more than all that is done with the bytes.
+    direct: Option<File>,
     size: u64,
     access: Access,
     map: Option<MappedFile>,
@@ -187,9 +194,22 @@ impl SegmentFile for DiskFile {
         self.size
     }
 
+    fn is_direct(&self) -> bool {
+        self.direct.is_some()
+    }
+
     fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<()> {
         if !fits(self.size, position, into.len()) {
             return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some(direct) = &self.direct
+            && is_aligned(position, into)
+        {
+            match direct.read_exact_at(into, position) {
+                // The device has larger blocks than that.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+                other => return other,
+            }
         }
         // Never through the mapping: see there.
         self.file.read_exact_at(into, position)
@@ -244,6 +264,12 @@ impl GrowingFile for GrowingDiskFile {
     }
 }
 
+/// Whether a read could go past the page cache.
+fn is_aligned(position: u64, into: &[u8]) -> bool {
+    let all = position as usize | into.len() | into.as_ptr().addr();
+    all.is_multiple_of(DIRECT_ALIGN)
+}
+
 /// Whether `len` bytes at `position` lie within `size` bytes.
 pub(super) fn fits(size: u64, position: u64, len: usize) -> bool {
     position <= size && len as u64 <= size - position
@@ -265,7 +291,7 @@ fn prepare(file: File, size: u64, write_path: WritePath) -> io::Result<DiskFile>
         WritePath::Mapped if size > 0 => Some(MappedFile::map(&file, size)?),
         _ => None,
     };
-    Ok(DiskFile { file, size, access: Access::Write, map })
+    Ok(DiskFile { file, direct: None, size, access: Access::Write, map })
 }
 
 /// Fills a file with zeros.
@@ -350,14 +376,14 @@ enum Advice {
 }
 
 #[cfg(target_os = "linux")]
-use linux::{advise, allocate, resolve, system_random, unshare};
+use linux::{advise, allocate, open_direct, resolve, system_random, unshare};
 #[cfg(not(target_os = "linux"))]
-use portable::{advise, allocate, resolve, system_random, unshare};
+use portable::{advise, allocate, open_direct, resolve, system_random, unshare};
 
 /// What Linux offers beyond POSIX.
 #[cfg(target_os = "linux")]
 mod linux {
-    use super::{Advice, File, WritePath, io, retry_on_intr};
+    use super::{Advice, File, OFlags, WritePath, io, open_file, retry_on_intr};
     use rustix::fs::FallocateFlags;
     use rustix::io::Errno;
 
@@ -366,17 +392,29 @@ mod linux {
     /// written by a call. That leaves out btrfs, ZFS, bcachefs and f2fs (which write elsewhere),
     /// overlay (which copies up), and FUSE and network file systems.
     pub(super) fn resolve(write_path: WritePath, dir: &File) -> WritePath {
-        const EXT: u32 = 0xEF53;
-        const XFS: u32 = 0x5846_5342;
-        const TMPFS: u32 = 0x0102_1994;
         if write_path != WritePath::Auto {
             return write_path;
         }
-        // The type of the field differs between machines; the numbers have 32 bits.
-        match retry_on_intr(|| rustix::fs::fstatfs(dir)).map(|stat| stat.f_type as u32) {
-            Ok(EXT | XFS | TMPFS) => WritePath::Mapped,
+        match file_system(dir) {
+            Some(EXT | XFS | TMPFS) => WritePath::Mapped,
             _ => WritePath::Pwrite,
         }
+    }
+
+    const EXT: u32 = 0xEF53;
+    const XFS: u32 = 0x5846_5342;
+    const TMPFS: u32 = 0x0102_1994;
+
+    fn file_system(file: &File) -> Option<u32> {
+        // The type of the field differs between machines; the numbers have 32 bits.
+        retry_on_intr(|| rustix::fs::fstatfs(file)).map(|stat| stat.f_type as u32).ok()
+    }
+
+    /// Opens a file to be read past the page cache, if its file system is one of which it is known
+    /// that what was written in any other way is seen by that.
+    pub(super) fn open_direct(dir: &File, name: &str) -> Option<File> {
+        let file = open_file(dir, name, OFlags::RDONLY | OFlags::DIRECT).ok()?;
+        matches!(file_system(&file), Some(EXT | XFS)).then_some(file)
     }
 
     /// Reserves blocks for all of the file. False where that is not supported.
@@ -430,6 +468,10 @@ mod portable {
     /// it is a promise of Linux only.
     pub(super) fn resolve(_: WritePath, _: &File) -> WritePath {
         WritePath::Pwrite
+    }
+
+    pub(super) fn open_direct(_: &File, _: &str) -> Option<File> {
+        None
     }
 
     pub(super) fn allocate(_: &File, _: u64) -> io::Result<bool> {

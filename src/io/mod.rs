@@ -70,6 +70,9 @@ pub enum Access {
     /// Reading what the device has: bytes that are only cached, and were given up by a failed flush,
     /// are not read.
     Read,
+    /// Reading only, of a file that nobody writes meanwhile and most of which is read once: it may be
+    /// read past the page cache.
+    ReadOnce,
     /// Reading what another process may be writing at the same time, without making its writes any
     /// slower: what is cached stays so, and nothing is read ahead.
     Follow,
@@ -100,6 +103,10 @@ pub trait GrowingFile: Send + fmt::Debug {
     fn sync(&mut self) -> io::Result<()>;
 }
 
+/// Where a file [is read directly](SegmentFile::is_direct), that is so for reads of a multiple of this,
+/// from a multiple of it, to memory at a multiple of it.
+pub(crate) const DIRECT_ALIGN: usize = 4096;
+
 /// A file whose size never changes.
 ///
 /// Reads and writes may overlap with each other and with a sync. Two overlapping writes to the same
@@ -107,6 +114,12 @@ pub trait GrowingFile: Send + fmt::Debug {
 pub trait SegmentFile: Send + Sync + fmt::Debug {
     /// The size in bytes, as it was when the file was created or opened.
     fn size(&self) -> u64;
+
+    /// Whether aligned reads go past the page cache: then they cost hardly any processor time, and
+    /// waiting for one means waiting for the device.
+    fn is_direct(&self) -> bool {
+        false
+    }
 
     /// Fills `into` from `position`. Reading past the end is an `UnexpectedEof` error. A device
     /// error is an error, never a signal.

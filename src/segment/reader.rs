@@ -2,59 +2,35 @@
 
 use std::io;
 
-use crate::format::RECORDS_START;
+use super::pieces::{Piece, Pieces};
 use crate::format::header::FileHeader;
 use crate::format::scan::{Ending, Record, Remains, Scanner, Step, Stop, end_of_data, search};
 use crate::io::SegmentFile;
-
-/// How much is read at once, unless a record is longer: little enough that the bytes are still in the
-/// processor's cache when their records are read.
-pub(crate) const PIECE: usize = 256 << 10;
-
-/// The part of a file that is in memory. Used again for the next file, it saves the allocation.
-#[derive(Debug)]
-pub(crate) struct Window {
-    bytes: Vec<u8>,
-    /// Where the bytes begin and end that were loaded and belong to no record yet.
-    start: usize,
-    end: usize,
-    piece: usize,
-}
-
-impl Window {
-    /// A window that loads so many bytes at once.
-    pub(crate) fn new(piece: usize) -> Window {
-        Window { bytes: Vec::new(), start: 0, end: 0, piece }
-    }
-}
 
 /// Reads the records of one file.
 ///
 /// Call [`fill`](RecordReader::fill) until it says that there are no more, take the
 /// [`records`](RecordReader::records) after each call, then ask for the
-/// [`ending`](RecordReader::ending). No more of the file is in memory than a piece and the beginning
-/// of a record, or one record that is longer than a piece.
+/// [`ending`](RecordReader::ending). No more of the file is in memory than a few pieces, or one record
+/// that is longer than a piece.
 #[derive(Debug)]
 pub(crate) struct RecordReader<'a> {
     file: &'a dyn SegmentFile,
     scanner: Scanner,
-    window: &'a mut Window,
-    /// Where the file goes on behind the window.
-    next: u64,
-    /// What the next step needs.
-    needed: usize,
+    pieces: Pieces<'a>,
+    /// Bytes that belong to no record yet, from the scanner's position on.
+    window: Piece,
 }
 
 impl<'a> RecordReader<'a> {
     /// Reads the records of `file`, which begins with `header`.
-    pub(crate) fn new(
+    pub(super) fn new(
         file: &'a dyn SegmentFile,
         header: &FileHeader,
-        window: &'a mut Window,
+        pieces: Pieces<'a>,
     ) -> RecordReader<'a> {
-        (window.start, window.end) = (0, 0);
         let scanner = Scanner::new(file.size(), header.salt, header.epoch);
-        RecordReader { file, scanner, window, next: u64::from(RECORDS_START), needed: 0 }
+        RecordReader { file, scanner, pieces, window: Piece::default() }
     }
 
     /// Loads the next piece. Returns false at the end of the records; before that, there may be
@@ -63,31 +39,18 @@ impl<'a> RecordReader<'a> {
         if self.scanner.stopped().is_some() {
             return Ok(false);
         }
-        let Window { bytes, start, end, piece } = &mut *self.window;
-        bytes.copy_within(*start..*end, 0);
-        (*start, *end) = (0, *end - *start);
-        let left = self.file.size().saturating_sub(self.next);
-        // The scanner needs no more than the file has, and no more than a record can be long.
-        let wanted = (*piece).max(self.needed.saturating_sub(*end));
-        let len = usize::try_from(left).map_or(wanted, |left| left.min(wanted));
-        if bytes.len() < *end + len {
-            bytes.resize(*end + len, 0);
-        }
-        self.file.read_at(self.next, &mut bytes[*end..*end + len])?;
-        self.next += len as u64;
-        *end += len;
+        // The scanner does not ask for more than the file has, nor for more than a record can be
+        // long, so this comes to an end and does not take more memory than that.
+        let Some(next) = self.pieces.next()? else { return Ok(false) };
+        let spent = self.window.go_on(next);
+        self.pieces.recycle(spent);
         Ok(true)
     }
 
     /// The records that are in memory as a whole.
     pub(crate) fn records(&mut self) -> Records<'_> {
-        let Window { bytes, start, end, .. } = &mut *self.window;
-        Records {
-            scanner: &mut self.scanner,
-            bytes: &bytes[..*end],
-            start,
-            needed: &mut self.needed,
-        }
+        let (bytes, start) = self.window.parts();
+        Records { scanner: &mut self.scanner, bytes, start }
     }
 
     /// The state of the reading.
@@ -100,33 +63,25 @@ impl<'a> RecordReader<'a> {
         match self.scanner.stopped() {
             Some(Stop::Sealed) => Ok(Ending::Sealed),
             Some(Stop::Malformed) => Ok(Ending::Broken),
-            Some(Stop::NoRecord) | None => match self.end_of_data()? {
-                end if end == self.scanner.position() => Ok(Ending::Blank),
-                _ => Ok(Ending::Broken),
+            Some(Stop::NoRecord) | None => match self.only_zeros_follow()? {
+                true => Ok(Ending::Blank),
+                false => Ok(Ending::Broken),
             },
         }
     }
 
-    /// Where the zeros at the end of the file begin, but not in front of the end of the records.
-    fn end_of_data(&mut self) -> io::Result<u64> {
-        let window = &mut *self.window;
-        let position = self.scanner.position();
-        let mut found = position + end_of_data(&window.bytes[window.start..window.end]) as u64;
-        // What is left of the window is not needed any more.
-        (window.start, window.end) = (0, 0);
-        window.bytes.resize(window.bytes.len().max(window.piece), 0);
-        while self.next < self.file.size() {
-            let left = self.file.size() - self.next;
-            let len = usize::try_from(left).map_or(window.piece, |left| left.min(window.piece));
-            let piece = &mut window.bytes[..len];
-            self.file.read_at(self.next, piece)?;
-            match end_of_data(piece) {
-                0 => {}
-                end => found = self.next + end as u64,
+    fn only_zeros_follow(&mut self) -> io::Result<bool> {
+        let mut rest = std::mem::take(&mut self.window);
+        loop {
+            if end_of_data(rest.bytes()) != 0 {
+                return Ok(false);
             }
-            self.next += len as u64;
+            self.pieces.recycle(rest);
+            match self.pieces.next()? {
+                Some(piece) => rest = piece,
+                None => return Ok(true),
+            }
         }
-        Ok(found)
     }
 
     /// Looks for records behind a broken end, with the seq that was expected there. All that follows
@@ -145,7 +100,6 @@ pub(crate) struct Records<'a> {
     scanner: &'a mut Scanner,
     bytes: &'a [u8],
     start: &'a mut usize,
-    needed: &'a mut usize,
 }
 
 impl<'a> Iterator for Records<'a> {
@@ -158,24 +112,23 @@ impl<'a> Iterator for Records<'a> {
                 *self.start += record.len as usize;
                 Some(record)
             }
-            Step::Short(needed) => {
-                *self.needed = needed;
-                None
-            }
-            Step::End => None,
+            Step::Short(_) | Step::End => None,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Way, read_records};
     use super::*;
+    use crate::format::RECORDS_START;
     use crate::format::header::FileKind;
     use crate::format::record::{RecordBuffer, Seed, Start, kind};
     use crate::io::sim::SimDisk;
     use std::sync::Arc;
 
     const SIZE: u64 = 1 << 20;
+    const SMALL: Way = Way { piece: 4096, ahead: false };
 
     fn header() -> FileHeader {
         FileHeader { kind: FileKind::Segment, epoch: 1, store_id: 1, salt: 7, size: SIZE }
@@ -199,39 +152,41 @@ mod tests {
         (file, at)
     }
 
-    /// How many records there are, how they end, and how much memory that took.
-    fn read(file: &dyn SegmentFile, piece: usize) -> (usize, Ending, usize) {
-        let mut window = Window::new(piece);
-        let mut reader = RecordReader::new(file, &header(), &mut window);
-        let mut records = 0;
-        while reader.fill().unwrap() {
-            records += reader.records().count();
-        }
-        let ending = reader.ending().unwrap();
-        (records, ending, window.bytes.len())
+    /// How many records there are, how they end, and how long the window was at most.
+    fn read(file: &dyn SegmentFile, way: Way) -> (usize, Ending, usize) {
+        read_records(file, &header(), way, |reader| {
+            let (mut records, mut most) = (0, 0);
+            while reader.fill().unwrap() {
+                most = most.max(reader.window.bytes().len());
+                records += reader.records().count();
+            }
+            (records, reader.ending().unwrap(), most)
+        })
     }
 
     #[test]
     fn pieces_of_any_size_give_the_same_records() {
         let lengths: Vec<usize> = (0..300).map(|i| i * 7 % 512).collect();
         let (file, end) = file(&lengths);
-        for piece in [1, 100, 4096, 1 << 16, SIZE as usize] {
-            let (records, ending, _) = read(&*file, piece);
-            assert_eq!((records, ending), (301, Ending::Blank), "pieces of {piece}");
+        for piece in [1 << 10, 4095, 1 << 16, SIZE as usize] {
+            for ahead in [false, true] {
+                let (records, ending, _) = read(&*file, Way { piece, ahead });
+                assert_eq!((records, ending), (301, Ending::Blank), "pieces of {piece}, {ahead}");
+            }
         }
         // A single byte, far behind the records and at the very end.
         for at in [end + 12, SIZE - 1] {
             file.write_at(at, &[1]).unwrap();
-            assert_eq!(read(&*file, 4096).1, Ending::Broken);
+            assert_eq!(read(&*file, SMALL).1, Ending::Broken);
             file.write_at(at, &[0]).unwrap();
         }
-        assert_eq!(read(&*file, 4096).1, Ending::Blank);
+        assert_eq!(read(&*file, SMALL).1, Ending::Blank);
     }
 
     #[test]
     fn memory_is_a_piece_or_the_longest_record() {
         let (file, end) = file(&[10, 100_000, 10, 10, 50_000]);
-        let (records, _, memory) = read(&*file, 4096);
+        let (records, _, memory) = read(&*file, SMALL);
         assert_eq!(records, 6);
         assert!((100_000..110_000).contains(&memory), "{memory}");
         // A length that the file has room for is believed until the checksum is known.
@@ -239,7 +194,7 @@ mod tests {
         for (words, most) in [(words, SIZE), (words + 1, 110_000), ((1 << 24) - 1, 110_000)] {
             let claim = (words << 8 | u32::from(kind::BATCH)).to_le_bytes();
             file.write_at(end + 4, &claim).unwrap();
-            let (records, ending, memory) = read(&*file, 4096);
+            let (records, ending, memory) = read(&*file, SMALL);
             assert_eq!((records, ending), (6, Ending::Broken));
             assert!(memory as u64 <= most, "{words} words: {memory} bytes");
         }
