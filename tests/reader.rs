@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use pagemark::dump::Change;
 use pagemark::testkit::{Access, Dir, DirLock, GrowingFile, Op, SegmentFile, SimDisk};
-use pagemark::{ErrorKind, Key, NextOffset, OffsetReader, Refreshed, Result, Seq};
+use pagemark::{Commit, ErrorKind, Key, NextOffset, OffsetReader, Refreshed, Result, Seq};
 use std::io;
 use support::{Lots, Player, State, Step, history, observe, options, record_bounds, states};
 
@@ -197,15 +197,16 @@ fn a_reader_that_follows_shows_what_the_writer_shows_whatever_it_does() {
     assert!(followed > 100 && restarted > 50 && durable > 100);
 }
 
+/// The offset of the key that the next test keeps.
+fn kept(reader: &OffsetReader) -> i64 {
+    reader.fetch(Key::new("kept", "t", 0)).unwrap().offset().0
+}
+
 #[test]
 fn a_reader_that_was_left_behind_shows_no_deleted_key() {
-    let player = |disk: &SimDisk| Player::new(disk.clone(), options(1));
     let disk = SimDisk::new();
-    let mut player = player(&disk);
-    player.play(&[]).unwrap();
-    let store = player.store.take().unwrap();
-    let mount = Mount::new(&disk);
-    let reader = OffsetReader::open_in(mount).unwrap();
+    let store = options(1).open_in(disk.dir()).unwrap();
+    let reader = OffsetReader::open_in(Mount::new(&disk)).unwrap();
     store.commit(Key::new("gone", "t", 0), NextOffset(1)).unwrap();
     store.commit(Key::new("kept", "t", 0), NextOffset(1)).unwrap();
     reader.refresh().unwrap();
@@ -214,11 +215,19 @@ fn a_reader_that_was_left_behind_shows_no_deleted_key() {
         store.commit(Key::new("kept", "t", 0), NextOffset(round)).unwrap();
         store.compact().unwrap();
     }
-    // Until it looks, it shows what it has seen.
-    assert_eq!(reader.groups(), ["gone", "kept"]);
-    assert!(reader.refresh().unwrap().restarted);
-    assert_eq!(reader.groups(), ["kept"]);
-    assert_eq!(reader.fetch(Key::new("kept", "t", 0)).unwrap().offset(), NextOffset(5));
+    store.commit(Key::new("kept", "t", 0), NextOffset(6)).unwrap();
+    assert_eq!((reader.groups(), kept(&reader)), (vec!["gone".into(), "kept".into()], 1));
+    // It reads its own segment to the end, and then finds the next one gone. Until all of the new
+    // state is there, it shows the old one.
+    let mut visited = Vec::new();
+    let refreshed = reader.refresh_with(|_, change| match *change {
+        Change::Commit { offset, .. } => visited.push((offset, kept(&reader))),
+        _ => assert!(matches!(change, Change::DeleteTopic { group: "gone", .. }), "{change:?}"),
+    });
+    let refreshed = refreshed.unwrap();
+    assert_eq!((refreshed.changes, refreshed.restarted), (3, true));
+    assert_eq!((visited.len(), visited[1]), (2, (6, 2)));
+    assert_eq!((reader.groups(), kept(&reader)), (vec!["kept".into()], 6));
 }
 
 #[test]
@@ -332,12 +341,44 @@ fn a_reader_goes_back_with_a_store_that_could_not_be_flushed() {
     assert!(went_back > 20);
 }
 
-/// A store that was closed, with a snapshot, sealed segments and an active one.
-fn closed_store(seed: u64) -> SimDisk {
+#[test]
+fn a_session_that_was_not_seen_is_not_skipped_although_the_next_one_fits() {
+    let key = |partition| Key::new("g", "t", partition);
+    let disk = SimDisk::new();
+    let mount = Mount::new(&disk);
+    let store = options(1).open_in(disk.dir()).unwrap();
+    store.commit(key(0), NextOffset(1)).unwrap();
+    store.sync().unwrap();
+    // As long as the record of a session and a commit together.
+    store.commit(key(0), Commit::new(NextOffset(2)).metadata(&"m".repeat(22))).unwrap();
+    let reader = OffsetReader::open_in(mount.clone()).unwrap();
+    assert_eq!(reader.fetch(key(0)).unwrap().offset(), NextOffset(2));
+    let end = |disk: &SimDisk| record_bounds(&disk.contents(FIRST).unwrap()).pop();
+    let seen = end(&disk);
+
+    let second = disk.power_cut(0);
+    let store = options(1).open_in(second.dir()).unwrap();
+    store.commit(key(1), NextOffset(3)).unwrap();
+    assert_eq!(end(&second), seen);
+    let third = second.process_crash();
+    let store = options(1).open_in(third.dir()).unwrap();
+    store.commit(key(2), NextOffset(4)).unwrap();
+    mount.replace(&third);
+    assert!(reader.refresh().unwrap().restarted);
+    assert_eq!(view(&reader), observe(&store));
+}
+
+/// The name of a store's first segment.
+const FIRST: &str = "00000000000000000001.log";
+
+/// A store with a snapshot, sealed segments and an active one, that was closed or not.
+fn left_behind(seed: u64, closed: bool) -> SimDisk {
     let mut player = Player::new(SimDisk::new(), options(seed));
     player.play(&history(seed, 40)).unwrap();
-    player.store.take().unwrap().close().unwrap();
-    player.disk
+    if closed {
+        player.store.take().unwrap().close().unwrap();
+    }
+    player.disk.process_crash()
 }
 
 /// What opening a damaged store as a writer and as a reader comes to.
@@ -353,8 +394,8 @@ fn both(disk: &SimDisk, seed: u64) -> [std::result::Result<State, ErrorKind>; 2]
 #[test]
 fn a_reader_refuses_what_open_refuses_and_shows_what_open_shows() {
     let (mut refused, mut shown) = (0, 0);
-    for seed in 0..6 {
-        let disk = closed_store(seed);
+    for seed in 0..8 {
+        let disk = left_behind(seed, seed % 2 == 0);
         let mut lots = Lots(seed);
         for name in disk.files() {
             let bytes = disk.contents(&name).unwrap();

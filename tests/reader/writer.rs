@@ -116,9 +116,10 @@ fn read_while_somebody_writes(pwrite: bool) {
     let (mut refreshes, mut restarts, mut late_restarts) = (0, 0, 0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut seen = Seen::default();
+            let (mut seen, mut late_seen) = (Seen::default(), Seen::default());
             while !done.load(Ordering::Relaxed) {
                 seen.look(&reader);
+                late_seen.look(&late);
             }
         });
         // The other thread ends also if this one panics.
