@@ -95,6 +95,14 @@ impl Error {
         self.0.source.as_ref().is_some_and(|source| source.kind() == io::ErrorKind::NotFound)
     }
 
+    /// The sentence without the place.
+    pub(crate) fn message(&self) -> String {
+        match &self.0.source {
+            Some(source) => format!("{}: {source}", self.0.message),
+            None => self.0.message.clone(),
+        }
+    }
+
     pub(crate) fn with_path(mut self, path: impl Into<PathBuf>) -> Error {
         self.0.path = Some(path.into());
         self

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+mod care;
 pub mod dump;
 mod engine;
 mod error;
@@ -19,6 +20,7 @@ mod store;
 pub mod testkit;
 
 pub use batch::CommitBatch;
+pub use care::{Finding, FindingKind, Progress, Severity, VerifyReport, verify, verify_with};
 pub use error::{Error, ErrorKind, Result};
 pub use histogram::Histogram;
 pub use key::{
@@ -48,6 +50,8 @@ mod docs {
     struct Format;
     #[doc = include_str!("../docs/observability.md")]
     struct Observability;
+    #[doc = include_str!("../docs/operations.md")]
+    struct Operations;
     #[doc = include_str!("../docs/testing.md")]
     struct Testing;
 }

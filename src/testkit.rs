@@ -21,6 +21,15 @@ use crate::segment::{RecordReader, Way, read_records};
 pub use crate::io::sim::{Op, SimDisk};
 pub use crate::io::{Access, Dir, DirLock, GrowingFile, SegmentFile};
 
+/// [`verify`](crate::verify) of a directory of another kind.
+///
+/// # Errors
+///
+/// As there.
+pub fn verify_in(dir: &dyn Dir) -> crate::Result<crate::VerifyReport> {
+    crate::engine::verify(dir, Box::new(|_| {}))
+}
+
 /// Decodes `input` as one of the things of which the format consists; its first byte says as which.
 ///
 /// # Panics

@@ -26,6 +26,8 @@ mod signal;
 mod snapshot;
 mod spare;
 mod sync;
+mod verify;
+mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,6 +46,7 @@ pub(crate) use background::Background;
 pub(crate) use dump::dump;
 pub(crate) use follow::Follower;
 pub(crate) use open::open;
+pub(crate) use verify::verify;
 
 use compact::Compaction;
 use log::Log;

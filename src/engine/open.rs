@@ -22,7 +22,7 @@ use crate::segment::{Appender, Segment};
 
 use super::Engine;
 use super::compact::Compaction;
-use super::load::Snapshots;
+use super::load::{LoadedSnapshot, Snapshots};
 use super::log::{FIRST_SEGMENT_SIZE, Log, Past, Surroundings};
 use super::quota::Quotas;
 use super::read_log::{Found, LogReader, Unconfirmed};
@@ -86,13 +86,13 @@ pub(crate) fn open(dir: Arc<dyn Dir>, options: &Options) -> Result<Engine> {
 }
 
 /// The files of ours in the directory.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Files {
     /// By first seq, in order.
     pub(super) segments: Vec<u64>,
     /// By the seq up to which they cover the history, in order.
     pub(super) snapshots: Vec<u64>,
-    temporaries: Vec<String>,
+    pub(super) temporaries: Vec<String>,
 }
 
 impl Files {
@@ -113,6 +113,11 @@ impl Files {
         files.snapshots.sort_unstable();
         Ok(files)
     }
+
+    /// The segments in front of a seq, which a snapshot stands for, and those behind.
+    pub(super) fn log_behind(&self, next_seq: u64) -> (&[u64], &[u64]) {
+        self.segments.split_at(self.segments.partition_point(|first_seq| *first_seq < next_seq))
+    }
 }
 
 /// What a directory without segments and snapshots is, if its lock file names this store or none.
@@ -123,6 +128,47 @@ pub(super) fn no_store(store_id: Option<u128>) -> Error {
              store was removed on purpose, remove its LOCK file too"
         )),
         None => Error::not_a_store("there is no store in the directory"),
+    }
+}
+
+/// Reads a store as it stands, and changes nothing.
+#[derive(Debug)]
+pub(super) struct Reading<'a> {
+    pub(super) dir: &'a dyn Dir,
+    /// The store that the lock file names.
+    pub(super) store_id: Option<u128>,
+    pub(super) index: &'a Index,
+}
+
+/// A store that was read, and of which nothing that was promised is lost.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pub(super) snapshot: Option<LoadedSnapshot>,
+    pub(super) found: Found,
+}
+
+impl Reading<'_> {
+    /// Reads everything that counts into the index, or says what is damaged.
+    pub(super) fn read(
+        &self,
+        files: &Files,
+        writer: &mut Writer,
+        report: &mut RecoveryReport,
+    ) -> Result<Whole> {
+        let snapshots =
+            Snapshots { dir: self.dir, store_id: self.store_id, access: Access::ReadOnce };
+        let snapshot = snapshots.load_newest(files, self.index, writer, report)?;
+        let ground = snapshot.as_ref().map(|snapshot| snapshot.ground);
+        let (_, segments) = files.log_behind(ground.map_or(0, |ground| ground.end.next_seq));
+        let reader = LogReader {
+            dir: self.dir,
+            store_id: self.store_id.or(snapshot.as_ref().map(|snapshot| snapshot.store_id)),
+            index: self.index,
+            ground,
+            segments,
+        };
+        let found = reader.read(writer, report)?;
+        Ok(Whole { snapshot, found })
     }
 }
 
@@ -199,25 +245,11 @@ impl Opening<'_> {
 
     fn recover(&self, files: &Files, mut writer: Writer) -> Result<Opened> {
         let mut report = RecoveryReport::default();
-        let snapshots = Snapshots {
-            dir: &**self.dir,
-            store_id: self.lock.store_id(),
-            access: Access::ReadOnce,
-        };
-        let snapshot = snapshots.load_newest(files, self.index, &mut writer, &mut report)?;
-        let ground = snapshot.as_ref().map(|snapshot| snapshot.ground);
-        let covered = ground.map_or(0, |ground| ground.end.next_seq);
-        let (leftover, segments) = files
-            .segments
-            .split_at(files.segments.partition_point(|first_seq| *first_seq < covered));
-        let reader = LogReader {
-            dir: &**self.dir,
-            store_id: self.lock.store_id().or(snapshot.as_ref().map(|snapshot| snapshot.store_id)),
-            index: self.index,
-            ground,
-            segments,
-        };
-        let mut found = reader.read(&mut writer, &mut report)?;
+        let reading =
+            Reading { dir: &**self.dir, store_id: self.lock.store_id(), index: self.index };
+        let Whole { snapshot, mut found } = reading.read(files, &mut writer, &mut report)?;
+        let (leftover, _) =
+            files.log_behind(snapshot.as_ref().map_or(0, |snapshot| snapshot.ground.end.next_seq));
         // Everything was read and is whole. From here on the disk is written to.
         self.make_durable(&found)?;
         for name in &files.temporaries {

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 
 /// The name of the lock file. It is created once and never deleted: a lock on a deleted file would
 /// not keep out whoever creates the next one.
-pub(super) const LOCK_NAME: &str = "LOCK";
+pub(crate) const LOCK_NAME: &str = "LOCK";
 
 /// An exclusive lock on the file `LOCK` of a directory.
 ///
@@ -117,6 +117,30 @@ pub(crate) fn store_in(dir: &dyn Dir) -> io::Result<Option<u128>> {
 const STORE_WORDS: &str = "pagemark store ";
 const STORE_LINE_BYTES: usize = STORE_WORDS.len() + 33;
 const PID_LINE_BYTES: usize = 15;
+
+/// What stands in a lock file, for those who only read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LockContent {
+    /// The store that it names, if any.
+    pub(crate) store_id: Option<u128>,
+    /// Whether its bytes are what a holder writes.
+    pub(crate) is_regular: bool,
+}
+
+impl LockContent {
+    /// How many bytes are enough: a byte more than it should have.
+    pub(crate) const MOST: usize = STORE_LINE_BYTES + PID_LINE_BYTES + 1;
+
+    pub(crate) fn parse(content: &[u8]) -> LockContent {
+        let store_id = parse_store_line(content);
+        let (line, pid) = content.split_at(STORE_LINE_BYTES.min(content.len()));
+        let digits = pid.strip_prefix(b"pid ").and_then(|pid| pid.strip_suffix(b"\n"));
+        // Without room for it there may be no second line.
+        let pid_is_regular = pid.is_empty()
+            || digits.is_some_and(|d| d.len() == 10 && d.iter().all(u8::is_ascii_digit));
+        LockContent { store_id, is_regular: line == store_line(store_id) && pid_is_regular }
+    }
+}
 
 /// The process id that the holder of the lock left, unless it is unreadable.
 fn holder(file: &File) -> Option<u32> {

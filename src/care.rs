@@ -1,0 +1,166 @@
+//! What looking after a store comes to: verifying, saving and copying it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::engine;
+use crate::error::Result;
+use crate::io::disk::DiskDir;
+use crate::key::Seq;
+use crate::options::WritePath;
+
+/// How far a long call has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// The bytes that were dealt with.
+    pub done: u64,
+    /// The bytes that there are to deal with, as far as is known: it may rise.
+    pub total: u64,
+}
+
+/// How much a [`Finding`] matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Worth knowing. Nothing is to be done.
+    Note,
+    /// What crashes leave behind, and what the next open mends without loss of anything promised.
+    Repairable,
+    /// Bytes that had been durable are gone or have changed, or bytes stand where none were written.
+    Damage,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Severity::Note => "note",
+            Severity::Repairable => "repairable",
+            Severity::Damage => "damage",
+        })
+    }
+}
+
+/// What a [`Finding`] is about. `docs/operations.md` says what to do about each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FindingKind {
+    /// Something that had been durable is damaged or missing: opening the store is refused.
+    Lost,
+    /// The device did not return the bytes.
+    Unreadable,
+    /// Bytes that are not zero stand in the first page of a file where nothing is ever written.
+    StrayBytes,
+    /// A mark is torn or damaged. There is another one, or there was none before.
+    Mark,
+    /// Bytes that are no record follow the last record: a torn tail, which the next open cuts, or, in
+    /// a store that is open, a record that is being written.
+    Tail,
+    /// Bytes that do not count follow the seal of a segment.
+    BehindSeal,
+    /// A file that a newer snapshot stands for; removed by the next open.
+    Leftover,
+    /// A file that was never published; removed by the next open, or in use by an open store.
+    Temporary,
+    /// The lock file does not say what it should.
+    Lock,
+    /// A file that is not one of Pagemark's.
+    Foreign,
+    /// The directory holds traces of a store whose creation was interrupted.
+    Unborn,
+}
+
+/// One thing that [`verify`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// What it is about.
+    pub kind: FindingKind,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// The position in the file in bytes, where there is one.
+    pub position: Option<u64>,
+    /// What is known, as a sentence for people.
+    pub message: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.severity, self.path.display())?;
+        if let Some(position) = self.position {
+            write!(f, " at byte {position}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+/// What [`verify`] came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// The store, if any of its files says which one it is.
+    pub store_id: Option<u128>,
+    /// Whether the store was closed in order. An open one is not, nor is one that crashed.
+    pub closed: bool,
+    /// Keys that have a value. Zero if the store is damaged.
+    pub keys: u64,
+    /// The last record of the log. Zero if the store is damaged.
+    pub last_seq: Seq,
+    /// Files of the store that were read.
+    pub files: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+    /// Records of the log that were read and are right.
+    pub records: u64,
+    /// Everything that was found, what matters most first.
+    pub findings: Vec<Finding>,
+}
+
+impl VerifyReport {
+    /// Whether nothing is damaged: the store can be opened and shows all that it ever promised.
+    pub fn is_clean(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity < Severity::Damage)
+    }
+}
+
+/// Checks every byte of a store, closed or open in any process, without changing anything.
+///
+/// It decides by the same rules as [`OffsetStore::open`](crate::OffsetStore::open), so a report that
+/// [is clean](VerifyReport::is_clean) says that the store can be opened and shows all that it ever
+/// promised. It takes no lock and never writes, so it may run beside a store that is open; it then
+/// judges the store as it was when the call began. It needs about as much memory as opening the store
+/// does, and the size of the newest segment.
+///
+/// ```
+/// use pagemark::{Key, NextOffset, OffsetStore};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let store = OffsetStore::open(dir.path())?;
+/// store.commit(Key::new("billing", "orders", 0), NextOffset(42))?;
+/// let report = pagemark::verify(dir.path())?;
+/// assert!(report.is_clean(), "{:#?}", report.findings);
+/// assert_eq!((report.keys, report.closed), (1, false));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// Damage is not an error, it is in the report. `NotAStore` if there is nothing of a store in the
+/// directory, `UnsupportedVersion` if a newer version wrote it, `Io`.
+pub fn verify(dir: impl AsRef<Path>) -> Result<VerifyReport> {
+    verify_with(dir, |_| {})
+}
+
+/// [`verify`] that tells how far it has come.
+///
+/// # Errors
+///
+/// As there.
+pub fn verify_with(
+    dir: impl AsRef<Path>,
+    progress: impl FnMut(Progress) + Send + 'static,
+) -> Result<VerifyReport> {
+    let dir = DiskDir::open(dir.as_ref(), false, WritePath::Pwrite)?;
+    engine::verify(&dir, Box::new(progress))
+}
