@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::engine;
 use crate::error::Result;
 use crate::io::disk::DiskDir;
 use crate::key::Seq;
-use crate::options::WritePath;
+use crate::options::{Options, WritePath};
 
 /// How far a long call has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,4 +164,140 @@ pub fn verify_with(
 ) -> Result<VerifyReport> {
     let dir = DiskDir::open(dir.as_ref(), false, WritePath::Pwrite)?;
     engine::verify(&dir, Box::new(progress))
+}
+
+/// How far a value that was saved can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// It is the newest value: nothing that cannot be read can have held a newer one, or a delete.
+    Exact,
+    /// It was committed once, and records that cannot be read may have held a newer value or a delete.
+    PossiblyOld,
+    /// The key is named, and no value of it is left. Records that cannot be read may have held one.
+    Lost,
+}
+
+/// A key that is not certain to have its newest value in the new store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SalvagedKey {
+    /// The group.
+    pub group: String,
+    /// The topic.
+    pub topic: String,
+    /// The partition; none if only the topic is known.
+    pub partition: Option<i32>,
+    /// [`Verdict::PossiblyOld`] or [`Verdict::Lost`].
+    pub verdict: Verdict,
+    /// Up to this seq it is known what happened to the key.
+    pub seq: Seq,
+}
+
+/// Seqs of records that cannot be read, or may have been there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gap {
+    /// The file in which, or in front of which, or behind which they stood.
+    pub path: PathBuf,
+    /// The first.
+    pub from: Seq,
+    /// The last; `u64::MAX` if nobody knows how many there were.
+    pub to: Seq,
+}
+
+/// What [`salvage`] came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SalvageReport {
+    /// The damaged store. The new one has an id of its own.
+    pub store_id: Option<u128>,
+    /// Keys whose newest value was saved.
+    pub exact: u64,
+    /// Keys of which a value was saved that may not be the newest.
+    pub possibly_old: u64,
+    /// Keys that are named and have no value any more, and topics of which no key is known.
+    pub lost: u64,
+    /// The keys that are not exact, by group, topic and partition.
+    pub uncertain: Vec<SalvagedKey>,
+    /// What could not be read, as ranges of the history.
+    pub gaps: Vec<Gap>,
+    /// Commits and deletes whose record is right, and the name of whose topic is not there any more.
+    pub changes_lost: u64,
+    /// Values whose commit timestamp could not be told. They have the time of the salvage instead.
+    pub timestamps_lost: u64,
+    /// Records that were read.
+    pub records: u64,
+    /// Bytes that are no record although they should be, and those of files that were given up.
+    pub bytes_skipped: u64,
+    /// The files that were read.
+    pub files: Vec<PathBuf>,
+    /// Files of which nothing could be read: their header is damaged, or they are of another store.
+    pub unreadable: Vec<PathBuf>,
+}
+
+impl SalvageReport {
+    /// The keys that have a value in the new store.
+    pub fn kept(&self) -> u64 {
+        self.exact + self.possibly_old
+    }
+
+    pub(crate) fn count(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Exact => self.exact += 1,
+            Verdict::PossiblyOld => self.possibly_old += 1,
+            Verdict::Lost => self.lost += 1,
+        }
+    }
+}
+
+/// Makes a new store in `to` from all that can be read of the damaged one in `from`.
+///
+/// The source is only read; while that goes on, no process can open it for writing. Every record whose
+/// checksum is right is used, also behind others that are damaged, and of the values of a key the
+/// newest counts. Each key gets a [`Verdict`]. Verdicts are careful: a gap in the history that reaches
+/// behind what is known of a key makes it [`Verdict::PossiblyOld`], whatever the gap held, and bytes
+/// that are no record at the end of the log count as a gap, although they may be a torn tail that was
+/// never promised.
+///
+/// Offsets, leader epochs, metadata and commit timestamps are kept. Seqs are not: the new store has a
+/// history and an id of its own. `to` must be empty or missing. Until the call has returned, what
+/// stands there is not complete.
+///
+/// ```
+/// use pagemark::{Key, NextOffset, OffsetStore, salvage};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+/// let store = OffsetStore::open(&from)?;
+/// store.commit(Key::new("billing", "orders", 0), NextOffset(42))?;
+/// store.close()?;
+/// let report = salvage(&from, &to)?;
+/// assert_eq!((report.exact, report.possibly_old, report.lost), (1, 0, 0));
+/// let saved = OffsetStore::open(&to)?;
+/// assert_eq!(saved.fetch(Key::new("billing", "orders", 0)).unwrap().offset(), NextOffset(42));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// `Locked` if the source is open for writing, `InvalidArgument` if `to` is not empty, `NotAStore` if
+/// no file of the source can be read, `UnsupportedVersion` if a newer version wrote it, `Full` and
+/// `Io`.
+pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<SalvageReport> {
+    salvage_with(from, to, |_| {})
+}
+
+/// [`salvage`] that tells how far it has come with reading.
+///
+/// # Errors
+///
+/// As there.
+pub fn salvage_with(
+    from: impl AsRef<Path>,
+    to: impl AsRef<Path>,
+    mut progress: impl FnMut(Progress),
+) -> Result<SalvageReport> {
+    let from = DiskDir::open(from.as_ref(), false, WritePath::Pwrite)?;
+    let to = DiskDir::open(to.as_ref(), true, WritePath::Auto)?;
+    engine::salvage(&from, Arc::new(to), &Options::for_salvage(), &mut progress)
 }

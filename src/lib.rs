@@ -20,7 +20,10 @@ mod store;
 pub mod testkit;
 
 pub use batch::CommitBatch;
-pub use care::{Finding, FindingKind, Progress, Severity, VerifyReport, verify, verify_with};
+pub use care::{
+    Finding, FindingKind, Gap, Progress, SalvageReport, SalvagedKey, Severity, Verdict,
+    VerifyReport, salvage, salvage_with, verify, verify_with,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use histogram::Histogram;
 pub use key::{

@@ -238,6 +238,11 @@ impl Options {
         OffsetStore::open_in(dir, self)
     }
 
+    /// What a store is written with that takes everything that another one had.
+    pub(crate) fn for_salvage() -> Options {
+        Options::new().background(false).max_metadata_bytes(MAX_METADATA_BYTES)
+    }
+
     fn check(&self) -> Result<()> {
         if !(MIN_SEGMENT_SIZE..=MAX_SEGMENT_SIZE).contains(&self.segment_size) {
             return Err(Error::invalid(format!(

@@ -30,6 +30,18 @@ pub fn verify_in(dir: &dyn Dir) -> crate::Result<crate::VerifyReport> {
     crate::engine::verify(dir, Box::new(|_| {}))
 }
 
+/// [`salvage`](crate::salvage) between directories of another kind.
+///
+/// # Errors
+///
+/// As there.
+pub fn salvage_in(
+    from: &dyn Dir,
+    to: std::sync::Arc<dyn Dir>,
+) -> crate::Result<crate::SalvageReport> {
+    crate::engine::salvage(from, to, &crate::Options::for_salvage(), &mut |_| {})
+}
+
 /// Decodes `input` as one of the things of which the format consists; its first byte says as which.
 ///
 /// # Panics

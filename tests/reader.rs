@@ -42,6 +42,10 @@ impl Dir for Mount {
         panic!("a reader takes the lock")
     }
 
+    fn exclude_writers(&self) -> Result<Option<Box<dyn std::fmt::Debug>>> {
+        panic!("a reader keeps writers out")
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         self.disk().list()
     }

@@ -239,6 +239,10 @@ impl Dir for View {
         Err(Error::io("lock a view", &self.path, io::ErrorKind::PermissionDenied.into()))
     }
 
+    fn exclude_writers(&self) -> Result<Option<Box<dyn fmt::Debug>>> {
+        Err(Error::io("lock a view", &self.path, io::ErrorKind::PermissionDenied.into()))
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         Ok(self.held.keys().cloned().collect())
     }

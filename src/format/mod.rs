@@ -10,6 +10,7 @@ pub(crate) mod header;
 pub(crate) mod mark;
 pub(crate) mod names;
 pub(crate) mod record;
+pub(crate) mod rescue;
 pub(crate) mod scan;
 pub(crate) mod snapshot;
 

@@ -299,7 +299,7 @@ const LEAST_RECORD_LEN: usize = RECORD_HEADER_LEN + WORD;
 
 /// The seqs with these low bits that a record can have which follows `distance` bytes after the
 /// place where `least` was expected.
-fn candidates(seq_low: u16, least: u64, distance: usize) -> impl Iterator<Item = u64> {
+pub(super) fn candidates(seq_low: u16, least: u64, distance: usize) -> impl Iterator<Item = u64> {
     let first = least.saturating_add(u64::from(seq_low.wrapping_sub(least as u16)));
     let most = least.saturating_add((distance / LEAST_RECORD_LEN) as u64 + 1);
     (first..=most).step_by(1 << 16)

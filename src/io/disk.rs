@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::retry_on_intr;
 
-use super::lock::{DiskLock, LOCK_NAME};
+use super::lock::{DiskLock, LOCK_NAME, SharedLock};
 use super::mapped::MappedFile;
 use super::{Access, DIRECT_ALIGN, Dir, DirLock, GrowingFile, SegmentFile};
 use crate::error::{Error, Result};
@@ -77,6 +77,11 @@ impl Dir for DiskDir {
 
     fn lock(&self) -> Result<Box<dyn DirLock>> {
         Ok(Box::new(DiskLock::acquire(&self.dir, &self.path)?))
+    }
+
+    fn exclude_writers(&self) -> Result<Option<Box<dyn std::fmt::Debug>>> {
+        let shared = SharedLock::acquire(&self.dir, &self.path)?;
+        Ok(shared.map(|lock| Box::new(lock) as Box<dyn std::fmt::Debug>))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {

@@ -56,6 +56,30 @@ impl DiskLock {
     }
 }
 
+/// A lock that any number of readers may hold, and that keeps a writer out.
+#[derive(Debug)]
+pub(super) struct SharedLock {
+    _file: File,
+}
+
+impl SharedLock {
+    /// Takes the lock, or fails with `Locked`. There is none without a lock file.
+    pub(super) fn acquire(dir: &Arc<File>, path: &Path) -> Result<Option<SharedLock>> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let open = || rustix::fs::openat(dir, LOCK_NAME, flags, Mode::empty());
+        let file = match rustix::io::retry_on_intr(open) {
+            Ok(file) => File::from(file),
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(Error::io("open the lock file", path, error.into())),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(SharedLock { _file: file })),
+            Err(TryLockError::WouldBlock) => Err(Error::locked(path, holder(&file))),
+            Err(TryLockError::Error(error)) => Err(Error::io("lock the lock file", path, error)),
+        }
+    }
+}
+
 impl Drop for DiskLock {
     fn drop(&mut self) {
         // Closing the file would do, were it not for other threads of the program that start

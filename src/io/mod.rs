@@ -36,6 +36,10 @@ pub trait Dir: Send + Sync + fmt::Debug {
     /// until the value is dropped, and vanishes with the process.
     fn lock(&self) -> Result<Box<dyn DirLock>>;
 
+    /// Keeps writers out until the value is dropped, without creating or changing anything, or fails
+    /// with `Locked`. Without a lock file there is nothing to hold, and nobody is kept out.
+    fn exclude_writers(&self) -> Result<Option<Box<dyn fmt::Debug>>>;
+
     /// The names of all regular files, in no particular order.
     fn list(&self) -> io::Result<Vec<String>>;
 

@@ -34,6 +34,17 @@ impl Dir for SimDisk {
         Ok(Box::new(SimLock { disk: self.clone() }))
     }
 
+    fn exclude_writers(&self) -> Result<Option<Box<dyn std::fmt::Debug>>> {
+        let mut state = self.state();
+        if state.locked {
+            return Err(Error::locked(self.path(), Some(std::process::id())));
+        }
+        // Nobody reads twice at once here, so that the one lock will do.
+        state.locked = true;
+        drop(state);
+        Ok(Some(Box::new(SimLock { disk: self.clone() })))
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         let mut state = self.state();
         state.start(Op::List)?;

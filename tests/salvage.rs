@@ -1,0 +1,202 @@
+//! Salvage: everything that can be read comes back, verdicts are right, and nothing is invented.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pagemark::testkit::{Dir, SimDisk, salvage_in, verify_in};
+use pagemark::{
+    Commit, ErrorKind, Key, NextOffset, OffsetStore, Options, SalvageReport, Verdict, salvage,
+};
+use support::{Player, State, Step, history, observe, options, states};
+
+type Name = (String, String, i32);
+
+/// A closed store of a snapshot and some segments, what it shows, and all that it ever held.
+struct Original {
+    disk: SimDisk,
+    state: State,
+    ever: BTreeMap<Name, BTreeSet<(i64, String)>>,
+}
+
+fn original(seed: u64, len: usize, compacts: bool) -> Original {
+    let mut steps = history(seed, len);
+    steps.retain(|step| compacts || *step != Step::Compact);
+    if compacts {
+        steps.push(Step::Compact);
+    }
+    let behind = history(seed + 1000, len);
+    steps.extend(behind.into_iter().filter(|step| *step != Step::Compact));
+    let mut player = Player::new(SimDisk::new(), options(seed));
+    for steps in steps.chunks(9) {
+        player = Player::new(player.disk.process_crash(), player.options);
+        player.play(steps).unwrap();
+    }
+    let state = observe(player.store.as_ref().unwrap());
+    player.store.take().unwrap().close().unwrap();
+    let mut ever: BTreeMap<Name, BTreeSet<(i64, String)>> = BTreeMap::new();
+    for state in states(&steps) {
+        state.into_iter().for_each(|(key, value)| {
+            ever.entry(key).or_default().insert(value);
+        });
+    }
+    Original { disk: player.disk.power_cut(0), state, ever }
+}
+
+fn contents(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
+    disk.files().into_iter().map(|name| (name.clone(), disk.contents(&name).unwrap())).collect()
+}
+
+impl Original {
+    /// Salvages a changed copy, and checks that what comes of it is true. Returns the report and how
+    /// many keys are not as they were.
+    fn check(&self, damaged: &SimDisk, context: &str) -> (SalvageReport, usize) {
+        let before = contents(damaged);
+        let to = SimDisk::new();
+        let report = salvage_in(damaged, to.dir()).unwrap_or_else(|e| panic!("{context}: {e}"));
+        assert_eq!(contents(damaged), before, "{context}: the source was written");
+        let verified = verify_in(&*to.dir()).unwrap();
+        assert!(verified.is_clean() && verified.closed, "{context}: {verified:#?}");
+        let saved = observe(&options(1).open_in(to.dir()).unwrap());
+        let verdict = |(group, topic, partition): &Name| {
+            let is_it = |k: &&pagemark::SalvagedKey| {
+                (&k.group, &k.topic, k.partition) == (group, topic, Some(*partition))
+            };
+            report.uncertain.iter().find(is_it).map_or(Verdict::Exact, |key| key.verdict)
+        };
+        let context = || format!("{context}: {report:#?}");
+        for (key, value) in &saved {
+            match verdict(key) {
+                Verdict::Exact => assert_eq!(Some(value), self.state.get(key), "{}", context()),
+                Verdict::PossiblyOld => {
+                    assert!(self.ever[key].contains(value), "{key:?} invented: {}", context());
+                }
+                Verdict::Lost => panic!("{key:?} is there: {}", context()),
+            }
+        }
+        let differing = |key: &&Name| self.state.get(*key) != saved.get(*key);
+        let all: BTreeSet<&Name> = self.state.keys().chain(saved.keys()).collect();
+        let differing = all.into_iter().filter(differing).count();
+        assert!(differing == 0 || !report.gaps.is_empty() || report.bytes_skipped > 0);
+        let missing = self.state.keys().any(|key| !saved.contains_key(key));
+        assert!(!missing || report.bytes_skipped > 0 || !report.gaps.is_empty(), "{}", context());
+        assert_eq!(report.kept(), saved.len() as u64, "{}", context());
+        (report, differing)
+    }
+}
+
+#[test]
+fn a_whole_store_comes_back_exactly() {
+    for seed in 0..30 {
+        let original = original(seed, 40, seed % 3 != 0);
+        let (report, differing) = original.check(&original.disk, "whole");
+        assert_eq!((differing, report.possibly_old, report.lost), (0, 0, 0), "{report:#?}");
+        assert!(report.gaps.is_empty() && report.bytes_skipped == 0, "{report:#?}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_costs_no_more_than_its_record() {
+    let (mut exact, mut uncertain) = (0, 0);
+    for (seed, compacts) in [(4, true), (5, false)] {
+        let original = original(seed, 40, compacts);
+        for (name, bytes) in contents(&original.disk) {
+            let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+            for byte in 0..(used + 64).min(bytes.len()) {
+                let text = byte > 0 && bytes[byte] == b'm' && bytes[byte - 1] == b'm';
+                if (text || (1072..4096).contains(&byte)) && byte % 16 != 0 {
+                    continue;
+                }
+                let mut bytes = bytes.clone();
+                bytes[byte] ^= 1 << (byte * 5 % 8);
+                let flipped = original.disk.deep_clone();
+                flipped.put(&name, bytes);
+                let context = format!("{name} byte {byte}");
+                let (report, differing) = original.check(&flipped, &context);
+                exact += report.exact;
+                uncertain += report.possibly_old;
+                if byte >= 64 {
+                    // A batch has at most nine changes, a delete concerns a group, and a name a topic.
+                    assert!(differing <= 12, "{context}: {differing} differ: {report:#?}");
+                    assert!(report.unreadable.is_empty() || name == "LOCK", "{report:#?}");
+                }
+            }
+        }
+    }
+    assert!(exact > 10_000 && uncertain > 10_000, "{exact} exact, {uncertain} possibly old");
+}
+
+#[test]
+fn missing_cut_and_zeroed_files_are_told_as_what_they_are() {
+    for seed in 40..60 {
+        let original = original(seed, 60, seed % 3 != 0);
+        let files = contents(&original.disk);
+        let alone = files.len() == 2;
+        for (name, bytes) in files.iter().filter(|(name, _)| name != "LOCK" && !alone) {
+            let missing = original.disk.deep_clone();
+            missing.delete(name);
+            let (report, _) = original.check(&missing, &format!("{name} is missing"));
+            assert!(!report.gaps.is_empty(), "{name}: {report:#?}");
+            for len in [0, 64, 4096, 4200, bytes.len() / 2, bytes.len() - 1] {
+                let cut = original.disk.deep_clone();
+                cut.put(name, bytes[..len].to_vec());
+                original.check(&cut, &format!("{name} is cut at {len}"));
+            }
+            for sector in (4096..bytes.len()).step_by(4096) {
+                let zeroed = original.disk.deep_clone();
+                let mut bytes = bytes.clone();
+                let end = (sector + 4096).min(bytes.len());
+                bytes[sector..end].fill(0);
+                zeroed.put(name, bytes);
+                original.check(&zeroed, &format!("{name} is zeroed at {sector}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn all_of_a_value_is_kept_and_the_source_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    let store = Options::new().max_metadata_bytes(65_535).open(&from).unwrap();
+    let long = "m".repeat(65_535);
+    for partition in 0..300 {
+        let commit = Commit::new(NextOffset(i64::MAX))
+            .leader_epoch(partition)
+            .metadata(&long)
+            .timestamp_ms(-5 - i64::from(partition));
+        store.commit_with(Key::new("g", "t", partition), commit, Default::default()).unwrap();
+    }
+    assert_eq!(salvage(&from, &to).unwrap_err().kind(), ErrorKind::Locked);
+    store.delete(Key::new("g", "t", 7)).unwrap();
+    let expected = store.fetch_group("g");
+    store.close().unwrap();
+    let listing = |dir: &std::path::Path| {
+        let entry = |entry: std::io::Result<std::fs::DirEntry>| {
+            let path = entry.unwrap().path();
+            (path.clone(), std::fs::read(path).unwrap())
+        };
+        std::fs::read_dir(dir).unwrap().map(entry).collect::<BTreeMap<_, _>>()
+    };
+    let before = listing(&from);
+    let mut last = None;
+    let report = pagemark::salvage_with(&from, &to, |progress| last = Some(progress)).unwrap();
+    assert_eq!((report.exact, report.uncertain.len()), (299, 0), "{report:#?}");
+    assert_eq!(last.map(|p| p.done), last.map(|p| p.total));
+    assert!(listing(&from) == before, "the source was changed");
+    let saved = OffsetStore::open(&to).unwrap();
+    for ((key, value), (saved_key, saved)) in expected.iter().zip(saved.fetch_group("g")) {
+        assert_eq!(*key, saved_key);
+        assert_eq!(value.offset(), saved.offset());
+        assert_eq!(value.leader_epoch(), saved.leader_epoch());
+        assert_eq!(value.metadata(), saved.metadata());
+        assert_eq!(value.commit_timestamp_ms(), saved.commit_timestamp_ms());
+    }
+    assert_eq!(salvage(&from, &to).unwrap_err().kind(), ErrorKind::InvalidArgument, "not empty");
+    let nowhere = dir.path().join("nowhere");
+    assert_eq!(salvage(&nowhere, &to).unwrap_err().kind(), ErrorKind::NotAStore);
+    let empty = SimDisk::new();
+    let error = salvage_in(&empty, SimDisk::new().dir()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotAStore);
+    assert!(empty.files().is_empty() && empty.lock().is_ok());
+}
