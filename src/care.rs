@@ -301,3 +301,23 @@ pub fn salvage_with(
     let to = DiskDir::open(to.as_ref(), true, WritePath::Auto)?;
     engine::salvage(&from, Arc::new(to), &Options::for_salvage(), &mut progress)
 }
+
+/// What [`OffsetStore::backup`](crate::OffsetStore::backup) came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackupReport {
+    /// The backup shows the store as it was after this record.
+    pub seq: Seq,
+    /// Files that were copied.
+    pub files_copied: u64,
+    /// Their size in bytes.
+    pub bytes_copied: u64,
+    /// Files that an earlier backup had copied.
+    pub files_kept: u64,
+    /// Their size in bytes.
+    pub bytes_kept: u64,
+    /// Files of an earlier backup that are not needed any more and were removed.
+    pub files_removed: u64,
+    /// Milliseconds that it took, by the clock of the options.
+    pub elapsed_ms: u64,
+}

@@ -54,6 +54,8 @@ pub enum ErrorKind {
     UnsupportedVersion,
     /// The directory or file is not a Pagemark store.
     NotAStore,
+    /// The directory holds another store, or one that has gone another way.
+    WrongStore,
     /// The caller's claim on the key is out of date.
     Fenced,
     /// The store was closed.
@@ -153,6 +155,10 @@ impl Error {
 
     pub(crate) fn not_a_store(message: impl Into<String>) -> Error {
         Error::new(ErrorKind::NotAStore, message.into())
+    }
+
+    pub(crate) fn wrong_store(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::WrongStore, message.into())
     }
 
     /// A bug in this crate, which must not be answered by going on.

@@ -21,8 +21,8 @@ pub mod testkit;
 
 pub use batch::CommitBatch;
 pub use care::{
-    Finding, FindingKind, Gap, Progress, SalvageReport, SalvagedKey, Severity, Verdict,
-    VerifyReport, salvage, salvage_with, verify, verify_with,
+    BackupReport, Finding, FindingKind, Gap, Progress, SalvageReport, SalvagedKey, Severity,
+    Verdict, VerifyReport, salvage, salvage_with, verify, verify_with,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use histogram::Histogram;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::CommitBatch;
+use crate::care::{BackupReport, Progress};
 use crate::engine::{self, Background, Engine};
 use crate::error::Result;
 use crate::index::Topic;
@@ -263,6 +264,50 @@ impl OffsetStore {
     /// store is closed meanwhile, `Poisoned` after an earlier failure.
     pub fn compact(&self) -> Result<CompactionReport> {
         self.engine().compact()
+    }
+
+    /// Copies the store as it is now into `dest`: a directory that can be opened as a store.
+    ///
+    /// `dest` is new or has an earlier backup of this store, of which files that have not changed are
+    /// kept and not copied again. Commits and reads go on meanwhile, compactions wait. Every byte is
+    /// checked while it is copied, so damage is an error and never part of a backup. The copy has the
+    /// id of this store: it is the same store at an earlier time. Opened, it counts as a store that
+    /// was not closed in order, and skips the seqs that this one may have handed out since.
+    ///
+    /// If it is interrupted, `dest` holds the earlier backup or the new one, or is refused by `open`
+    /// as damaged until the next backup into it is done.
+    ///
+    /// # Errors
+    ///
+    /// `WrongStore` if `dest` holds another store, or a backup that was opened since and has a history
+    /// of its own; `Locked` if it is open; `InvalidArgument` if it lies in this store's directory;
+    /// `Corrupt` if this store is damaged; `Full`, `Io`; `Closed`, `Poisoned`.
+    pub fn backup(&self, dest: impl AsRef<Path>) -> Result<BackupReport> {
+        self.backup_with(dest, |_| {})
+    }
+
+    /// [`backup`](OffsetStore::backup) that tells how far it has come.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn backup_with(
+        &self,
+        dest: impl AsRef<Path>,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<BackupReport> {
+        let dest = self.engine().destination(dest.as_ref())?;
+        self.engine().backup(&dest, &mut progress)
+    }
+
+    /// [`backup`](OffsetStore::backup) into a directory of another kind.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[cfg(feature = "testkit")]
+    pub fn backup_in(&self, dest: &dyn Dir) -> Result<BackupReport> {
+        self.engine().backup(dest, &mut |_| {})
     }
 
     /// The numbers of this moment.

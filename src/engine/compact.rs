@@ -101,6 +101,11 @@ impl Compaction {
         self.running().closed = true;
     }
 
+    /// Whether it is time to end.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.signal.is_stopped()
+    }
+
     /// What the compactions so far came to.
     pub(super) fn stats(&self) -> CompactionStats {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -164,6 +169,18 @@ impl Engine {
             // A failure is in the stats, and the next segment that is sealed asks again.
             let _ = self.compact_at(Pace::Background);
         }
+    }
+
+    /// Runs while no compaction does, so that no file is removed; is told the newest snapshot.
+    pub(super) fn without_compaction<T>(
+        &self,
+        run: impl FnOnce(Option<u64>) -> Result<T>,
+    ) -> Result<T> {
+        let running = self.compaction.running();
+        if running.closed {
+            return Err(Error::closed());
+        }
+        run(running.snapshot)
     }
 
     fn compact_at(&self, pace: Pace) -> Result<CompactionReport> {

@@ -230,6 +230,17 @@ impl Log {
         sealed + u64::from(self.appender.end().position)
     }
 
+    /// Goes on in a new segment if anything is not in a sealed one, or no sealed one is behind the
+    /// snapshot. Returns those that are, and the last record in them.
+    pub(crate) fn seal_all(&mut self, index: &Index, durable: u64) -> Result<(Vec<Behind>, u64)> {
+        self.check_open()?;
+        if self.past.segments.is_empty() || self.has_unsealed_data() {
+            self.seal(index, durable)?;
+        }
+        self.consider_compaction(index);
+        Ok((self.past.segments.clone(), self.last_seq()))
+    }
+
     /// The place in the history where the sealed part of the log ends.
     pub(crate) fn sealed_end(&self, base_ms: i64) -> Option<Base> {
         self.past.end.map(|(end, salt)| Base {

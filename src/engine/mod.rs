@@ -4,6 +4,7 @@
 //! the flusher's role ([`sync`]), then the log's ([`log`]). Reads take neither.
 
 mod background;
+mod backup;
 mod commit;
 mod compact;
 mod compare;

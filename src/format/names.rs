@@ -29,6 +29,11 @@ pub(crate) fn unfinished_snapshot(seq: u64) -> String {
     format!("{seq:020}.snapshot.tmp")
 }
 
+/// The name of a segment or a snapshot while it is copied.
+pub(crate) fn unfinished(name: &str) -> String {
+    format!("{name}.tmp")
+}
+
 /// Recognises a name of ours.
 pub(crate) fn parse(name: &str) -> Option<FileName> {
     if name == SPARE {
@@ -40,7 +45,7 @@ pub(crate) fn parse(name: &str) -> Option<FileName> {
     if let Some(digits) = name.strip_suffix(".snapshot") {
         return seq(digits).map(FileName::Snapshot);
     }
-    let digits = name.strip_suffix(".snapshot.tmp")?;
+    let digits = name.strip_suffix(".snapshot.tmp").or_else(|| name.strip_suffix(".log.tmp"))?;
     seq(digits).map(|_| FileName::Temporary)
 }
 
@@ -60,6 +65,8 @@ mod tests {
         assert_eq!(parse(&segment(u64::MAX)), Some(FileName::Segment(u64::MAX)));
         assert_eq!(parse(&snapshot(7)), Some(FileName::Snapshot(7)));
         assert_eq!(parse(&unfinished_snapshot(7)), Some(FileName::Temporary));
+        assert_eq!(parse(&unfinished(&segment(7))), Some(FileName::Temporary));
+        assert_eq!(unfinished(&snapshot(7)), unfinished_snapshot(7));
         assert_eq!(parse("spare.tmp"), Some(FileName::Temporary));
         for foreign in ["1.log", "+0000000000000000001.log", "99999999999999999999.log", "LOCK"] {
             assert_eq!(parse(foreign), None, "{foreign}");

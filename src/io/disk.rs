@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::retry_on_intr;
 
+use self::growing::GrowingDiskFile;
 use super::lock::{DiskLock, LOCK_NAME, SharedLock};
 use super::mapped::MappedFile;
 use super::{Access, DIRECT_ALIGN, Dir, DirLock, GrowingFile, SegmentFile};
@@ -126,7 +127,7 @@ impl Dir for DiskDir {
             _ => {}
         }
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
-        Ok(Box::new(GrowingDiskFile { file: open_file(&self.dir, name, flags)?, size: 0 }))
+        Ok(Box::new(GrowingDiskFile::new(open_file(&self.dir, name, flags)?)))
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn SegmentFile>> {
@@ -172,6 +173,18 @@ impl Dir for DiskDir {
     fn sync(&self) -> io::Result<()> {
         self.dir.sync_all()
     }
+}
+
+/// Whether a directory is another or lies in it. `inner` need not exist, its parent must.
+pub(crate) fn is_within(inner: &Path, outer: &Path) -> io::Result<bool> {
+    let inner = match fs::canonicalize(inner) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let parent = inner.parent().filter(|parent| !parent.as_os_str().is_empty());
+            fs::canonicalize(parent.unwrap_or(Path::new(".")))?
+        }
+        found => found?,
+    };
+    Ok(inner.starts_with(fs::canonicalize(outer)?))
 }
 
 /// A random number from the operating system.
@@ -240,32 +253,6 @@ impl SegmentFile for DiskFile {
         // An error of an earlier write-back is told once to each open file, so all of them are asked
         // for on the one through which the bytes were written.
         self.file.sync_data()
-    }
-}
-
-/// A file that grows by what is appended.
-#[derive(Debug)]
-struct GrowingDiskFile {
-    file: File,
-    size: u64,
-}
-
-impl GrowingFile for GrowingDiskFile {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, self.size)?;
-        self.size += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn replace_head(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if !fits(self.size, 0, bytes.len()) {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        self.file.write_all_at(bytes, 0)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_all()
     }
 }
 
@@ -494,5 +481,6 @@ mod portable {
     }
 }
 
+mod growing;
 #[cfg(test)]
 mod tests;

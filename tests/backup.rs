@@ -1,0 +1,242 @@
+//! Backup: a copy of one moment that opens, whatever interrupts it.
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pagemark::testkit::{SimDisk, verify_in};
+use pagemark::{CommitBatch, Durability, ErrorKind, Key, NextOffset, OffsetStore, Options, verify};
+use support::{Player, State, Step, history, observe, options};
+
+/// What a copy of a backup shows when it is opened.
+fn shown(backup: &SimDisk) -> Result<State, pagemark::Error> {
+    options(7).open_in(backup.deep_clone().dir()).map(|store| observe(&store))
+}
+
+#[test]
+fn a_backup_shows_the_moment_and_the_next_one_copies_what_is_new() {
+    let (mut kept, mut copied) = (0, 0);
+    for seed in 0..20 {
+        let mut player = Player::new(SimDisk::new(), options(seed));
+        player.play(&[]).unwrap();
+        let dest = SimDisk::new();
+        for steps in history(seed, 60).chunks(6) {
+            player.play(steps).unwrap();
+            let store = player.store.as_ref().unwrap();
+            let state = observe(store);
+            let report = store.backup_in(&dest).unwrap();
+            let verified = verify_in(&dest).unwrap();
+            assert!(verified.is_clean() && verified.findings.is_empty(), "{seed}: {verified:#?}");
+            assert_eq!(verified.last_seq, report.seq);
+            assert_eq!(shown(&dest).unwrap(), state, "{seed}");
+            // What was copied is durable.
+            assert_eq!(shown(&dest.power_cut(0)).unwrap(), state, "{seed}");
+            kept += report.files_kept;
+            copied += report.files_copied;
+            let again = store.backup_in(&dest).unwrap();
+            assert_eq!((again.files_copied, again.seq), (0, report.seq), "{again:?}");
+            assert_eq!(again.bytes_kept, report.bytes_kept + report.bytes_copied);
+            assert_eq!(observe(store), state, "the store goes on");
+        }
+    }
+    assert!(kept > 100 && copied > 100, "{kept} kept, {copied} copied");
+}
+
+#[test]
+fn whatever_interrupts_a_backup_an_old_or_a_new_one_is_there_or_it_is_refused() {
+    let (mut old, mut new, mut refused) = (0, 0, 0);
+    for seed in 0..12 {
+        let compacts = seed % 2 == 0;
+        let mut player = Player::new(SimDisk::new(), options(seed));
+        player.play(&history(seed, 20)).unwrap();
+        let dest = SimDisk::new();
+        let before = observe(player.store.as_ref().unwrap());
+        player.store.as_ref().unwrap().backup_in(&dest).unwrap();
+        let mut steps = history(seed + 500, 30);
+        steps.retain(|step| *step != Step::Compact);
+        if compacts {
+            steps.insert(20, Step::Compact);
+        }
+        player.play(&steps).unwrap();
+        let store = player.store.as_ref().unwrap();
+        let after = observe(store);
+        assert_ne!(before, after);
+        for stop in 0.. {
+            let interrupted = dest.deep_clone();
+            interrupted.freeze_at(stop);
+            let result = store.backup_in(&interrupted);
+            assert!(result.is_ok() || interrupted.is_frozen());
+            for lot in 0..6 {
+                let cut = interrupted.power_cut(lot);
+                let context = format!("{seed} {stop} {lot}: {:?}", cut.files());
+                match shown(&cut) {
+                    Ok(state) if state == before => old += 1,
+                    Ok(state) if state == after => new += 1,
+                    // Between two copies that got their names: a moment in between.
+                    Ok(state) => {
+                        assert!(!compacts, "{context}: {state:?}");
+                        old += 1;
+                    }
+                    Err(error) => {
+                        assert!(compacts, "{context}: {error}");
+                        assert!(error.is_corruption(), "{context}: {error}");
+                        refused += 1;
+                    }
+                }
+                // The next backup makes it whole.
+                store.backup_in(&cut).unwrap_or_else(|error| panic!("{context}: {error}"));
+                assert_eq!(shown(&cut).unwrap(), after, "{context}");
+                assert!(verify_in(&cut).unwrap().findings.is_empty(), "{context}");
+            }
+            if result.is_ok() {
+                break;
+            }
+        }
+    }
+    assert!(old > 500 && new > 50 && refused > 0, "{old} old, {new} new, {refused} refused");
+}
+
+#[test]
+fn a_store_that_dies_while_it_is_copied_loses_nothing() {
+    for seed in 0..4 {
+        let make = || {
+            let mut player = Player::new(SimDisk::new(), options(seed));
+            player.play(&history(seed, 20)).unwrap();
+            player.store.as_ref().unwrap().sync().unwrap();
+            player
+        };
+        let state = observe(make().store.as_ref().unwrap());
+        let first = make().disk.operations();
+        for stop in 0.. {
+            let player = make();
+            player.disk.freeze_at(first + stop);
+            let dest = SimDisk::new();
+            let done = player.store.as_ref().unwrap().backup_in(&dest).is_ok();
+            for lot in 0..4 {
+                let store = player.options.open_in(player.disk.power_cut(lot).dir()).unwrap();
+                assert_eq!(observe(&store), state, "{seed} {stop} {lot}");
+            }
+            if done {
+                assert_eq!(shown(&dest).unwrap(), state);
+                break;
+            }
+            // The first backup is not taken for an empty store.
+            match shown(&dest) {
+                Ok(shown) => assert!(shown.is_empty() && dest.files().len() <= 1),
+                Err(error) => assert!(error.is_corruption(), "{error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_is_never_copied() {
+    let mut player = Player::new(SimDisk::new(), options(3));
+    let mut steps = history(3, 80);
+    steps.push(Step::Compact);
+    steps.extend(history(33, 60).into_iter().filter(|step| *step != Step::Compact));
+    player.play(&steps).unwrap();
+    let store = player.store.as_ref().unwrap();
+    store.backup_in(&SimDisk::new()).unwrap();
+    let files = player.disk.files().into_iter().filter(|name| name != "LOCK");
+    let active = player.disk.files().into_iter().rfind(|name| name.ends_with(".log"));
+    let mut damaged = 0;
+    for name in files.filter(|name| Some(name) != active.as_ref()) {
+        let bytes = player.disk.contents(&name).unwrap();
+        let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        for byte in (0..64).chain(4096..used).step_by(97) {
+            let mut changed = bytes.clone();
+            changed[byte] ^= 4;
+            player.disk.put(&name, changed);
+            let error = store.backup_in(&SimDisk::new()).unwrap_err();
+            assert!(error.is_corruption(), "{name} byte {byte}: {error}");
+            damaged += 1;
+        }
+        player.disk.put(&name, bytes);
+    }
+    assert!(damaged > 100, "{damaged}");
+    store.backup_in(&SimDisk::new()).unwrap();
+}
+
+#[test]
+fn directories_that_must_not_be_overwritten_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let store = OffsetStore::open(path("store")).unwrap();
+    let key = Key::new("g", "t", 0);
+    // A store without a single commit can be copied, too.
+    store.backup(path("backup")).unwrap();
+    assert!(verify(path("backup")).unwrap().is_clean());
+    let seq = store.commit(key, NextOffset(1)).unwrap().seq();
+    let mut told = 0;
+    let report = store.backup_with(path("backup"), |progress| told = progress.done).unwrap();
+    assert_eq!((report.seq, told), (seq, report.bytes_copied + report.bytes_kept));
+    let kind = |dest: std::path::PathBuf| store.backup(dest).unwrap_err().kind();
+    assert_eq!(kind(path("store")), ErrorKind::InvalidArgument);
+    assert_eq!(kind(path("store/inside")), ErrorKind::InvalidArgument);
+    assert!(!path("store/inside").exists());
+    let other = OffsetStore::open(path("other")).unwrap();
+    other.commit(key, NextOffset(5)).unwrap();
+    assert_eq!(kind(path("other")), ErrorKind::Locked);
+    other.close().unwrap();
+    assert_eq!(kind(path("other")), ErrorKind::WrongStore);
+    std::fs::remove_file(path("other/LOCK")).unwrap();
+    assert_eq!(kind(path("other")), ErrorKind::WrongStore);
+    assert_eq!(OffsetStore::open(path("other")).unwrap().fetch(key).unwrap().offset().0, 5);
+    // A backup that went its own way.
+    let restored = OffsetStore::open(path("backup")).unwrap();
+    assert!(restored.commit(key, NextOffset(9)).unwrap().seq().get() > 1 << 32, "seqs are new");
+    restored.close().unwrap();
+    assert_eq!(kind(path("backup")), ErrorKind::WrongStore);
+    assert_eq!(OffsetStore::open(path("backup")).unwrap().fetch(key).unwrap().offset().0, 9);
+}
+
+#[test]
+fn backups_beside_commits_and_compactions_are_of_one_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Options::new().segment_size(16 << 10).open(dir.path().join("store")).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut batch = CommitBatch::new("g");
+            for round in 0.. {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                batch.clear();
+                (0..20).for_each(|p| {
+                    batch.commit("t", p, NextOffset(round));
+                });
+                store.commit_batch_with(&batch, Durability::Buffered).unwrap();
+            }
+        });
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                store.compact().unwrap();
+            }
+        });
+        let mut last = 0;
+        let dest = dir.path().join("backup");
+        for round in 0..20 {
+            let report = store.backup(&dest).unwrap();
+            let verified = verify(&dest).unwrap();
+            assert!(verified.is_clean(), "{:#?}", verified.findings);
+            assert_eq!(verified.last_seq, report.seq);
+            let copy = dir.path().join(format!("copy{round}"));
+            std::fs::create_dir(&copy).unwrap();
+            for entry in std::fs::read_dir(&dest).unwrap() {
+                let entry = entry.unwrap();
+                std::fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+            }
+            let restored = OffsetStore::open(&copy).unwrap();
+            let values = restored.fetch_group("g");
+            let offsets: Vec<i64> = values.iter().map(|(_, value)| value.offset().0).collect();
+            assert!(offsets.windows(2).all(|o| o[0] == o[1]), "batches are whole: {offsets:?}");
+            let offset = offsets.first().copied().unwrap_or(0);
+            assert!(offset >= last, "{offset} after {last}");
+            last = offset;
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(last > 0);
+    });
+}
