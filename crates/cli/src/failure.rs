@@ -72,7 +72,10 @@ fn sentence(error: &anyhow::Error) -> String {
 
 fn hint(kind: ErrorKind) -> Option<&'static str> {
     match kind {
-        ErrorKind::Locked => Some("wait until that process has closed the store, or end it"),
+        ErrorKind::Locked => Some(
+            "wait until that process has closed the store, or end it; fetch, groups and \
+             export work meanwhile",
+        ),
         ErrorKind::NotAStore => Some(
             "check --dir or PAGEMARK_DIR; `pagemark commit` and `pagemark import` create a store",
         ),

@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use pagemark::{OffsetStore, Options};
+use pagemark::{OffsetReader, OffsetStore, Options};
 
 use crate::failure::Failure;
 
@@ -14,6 +14,11 @@ const DIR_VARIABLE: &str = "PAGEMARK_DIR";
 /// Opens a store that must be there already.
 pub(crate) fn open_existing(dir: Option<&Path>) -> Result<OffsetStore> {
     open(dir, &options().create_if_missing(false))
+}
+
+/// Reads a store without a trace, also while another process has it open.
+pub(crate) fn read(dir: Option<&Path>) -> Result<OffsetReader> {
+    Ok(OffsetReader::open(find(dir)?)?)
 }
 
 /// Opens a store with `options`.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::Result;
-use pagemark::{CommittedOffset, OffsetStore};
+use pagemark::{CommittedOffset, OffsetReader};
 
 use crate::codec::{Codec, csv, jsonl};
 use crate::failure::Failure;
@@ -36,8 +36,8 @@ pub(crate) struct Args {
 
 /// Prints the offsets, and warns if the format left something out.
 pub(crate) fn run(args: &Args, dir: Option<&Path>, out: &mut dyn Write) -> Result<()> {
-    let store = store::open_existing(dir)?;
-    let mut groups = store.groups();
+    let reader = store::read(dir)?;
+    let mut groups = reader.groups();
     if !args.group.is_empty() {
         if let Some(missing) = args.group.iter().find(|&group| !groups.contains(group)) {
             let message = format!("nothing found: group {} has no offsets", visible(missing));
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args, dir: Option<&Path>, out: &mut dyn Write) -> Resul
     }
     let mut lossy = 0_u64;
     for group in &groups {
-        each(&store, group, |topic, partition, value| match args.format {
+        each(&reader, group, |topic, partition, value| match args.format {
             Codec::Jsonl => jsonl::write_row(group, topic, partition, value, out),
             Codec::Csv => {
                 let more = value.leader_epoch().is_some() || value.expire_at_ms().is_some();
@@ -57,7 +57,6 @@ pub(crate) fn run(args: &Args, dir: Option<&Path>, out: &mut dyn Write) -> Resul
             }
         })?;
     }
-    store.close()?;
     out.flush()?;
     if args.format == Codec::Csv && !groups.is_empty() {
         warn(lossy);
@@ -67,12 +66,12 @@ pub(crate) fn run(args: &Args, dir: Option<&Path>, out: &mut dyn Write) -> Resul
 
 /// Visits a group until writing fails.
 fn each(
-    store: &OffsetStore,
+    reader: &OffsetReader,
     group: &str,
     mut write: impl FnMut(&str, i32, &CommittedOffset) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut outcome = Ok(());
-    store.visit_group(group, |topic, partition, value| {
+    reader.visit_group(group, |topic, partition, value| {
         if outcome.is_ok() {
             outcome = write(topic, partition, value);
         }

@@ -51,7 +51,7 @@ pub(crate) struct Args {
 
 /// Prints what the store has.
 pub(crate) fn run(args: &Args, dir: Option<&Path>, out: &mut dyn Write) -> Result<()> {
-    let store = store::open_existing(dir)?;
+    let reader = store::read(dir)?;
     let mut table = Table::new(COLUMNS);
     let mut add = |topic: &str, partition: i32, value: &CommittedOffset| {
         table.push(vec![
@@ -66,17 +66,16 @@ pub(crate) fn run(args: &Args, dir: Option<&Path>, out: &mut dyn Write) -> Resul
     };
     match (&args.topic, args.partition) {
         (Some(topic), Some(partition)) => {
-            if let Some(value) = store.fetch(Key::new(&args.group, topic, partition)) {
+            if let Some(value) = reader.fetch(Key::new(&args.group, topic, partition)) {
                 add(topic, partition, &value);
             }
         }
-        (wanted, _) => store.visit_group(&args.group, |topic, partition, value| {
+        (wanted, _) => reader.visit_group(&args.group, |topic, partition, value| {
             if wanted.as_deref().is_none_or(|wanted| wanted == topic) {
                 add(topic, partition, value);
             }
         }),
     }
-    store.close()?;
     if table.len() == 0 {
         return Err(Failure::NotFound(absence(args)).into());
     }

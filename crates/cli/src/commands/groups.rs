@@ -31,12 +31,12 @@ pub(crate) struct Args {
 
 /// Prints the groups, sorted by name.
 pub(crate) fn run(args: &Args, dir: Option<&Path>, out: &mut dyn Write) -> Result<()> {
-    let store = store::open_existing(dir)?;
+    let reader = store::read(dir)?;
     let mut table = Table::new(COLUMNS);
-    for group in store.groups() {
+    for group in reader.groups() {
         let (mut topics, mut offsets, mut newest) = (0, 0, i64::MIN);
         let mut last_topic = String::new();
-        store.visit_group(&group, |topic, _, value| {
+        reader.visit_group(&group, |topic, _, value| {
             // The topics come in order, and none has an empty name.
             if topic != last_topic {
                 topics += 1;
@@ -53,6 +53,5 @@ pub(crate) fn run(args: &Args, dir: Option<&Path>, out: &mut dyn Write) -> Resul
             Cell::Time(newest),
         ]);
     }
-    store.close()?;
     Ok(table.write(args.format, out)?)
 }

@@ -8,6 +8,10 @@ use pagemark::OffsetStore;
 
 use crate::Place;
 
+/// Commands that open a store for writing.
+const WRITERS: &[&str] =
+    &["commit --group g --topic t --partition 0 --offset 2", "delete --group g --yes", "import"];
+
 #[test]
 fn wrong_usage_exits_with_2() {
     let place = Place::new();
@@ -86,12 +90,16 @@ fn reading_does_not_create_a_store() {
 fn a_store_that_is_open_elsewhere_exits_with_1_and_names_the_process() {
     let place = Place::new();
     let store = OffsetStore::open(place.path("s")).expect("a store");
-    let refused = place.run("groups --dir s").fails(1);
     let holder = format!("pagemark: the store is open in process {};", std::process::id());
-    assert!(refused.starts_with(&holder), "{refused}");
-    assert!(refused.contains("hint: wait until that process"), "{refused}");
+    for command in WRITERS {
+        let refused = place.run(&format!("{command} --dir s")).fails(1);
+        assert!(refused.starts_with(&holder), "{command}: {refused}");
+        assert!(refused.contains("hint: wait until that process"), "{refused}");
+    }
     store.close().expect("an orderly end");
-    place.run("groups --dir s").ok();
+    for command in WRITERS {
+        place.run(&format!("{command} --dir s")).ok();
+    }
 }
 
 #[test]
@@ -104,13 +112,8 @@ fn a_damaged_store_exits_with_3_whatever_it_is_asked() {
     file.read_exact_at(&mut byte, 4100).expect("a byte");
     file.write_all_at(&[byte[0] ^ 1], 4100).expect("a byte");
     let before = std::fs::read(&segment).expect("a segment");
-    for command in [
-        "groups",
-        "fetch --group g",
-        "export",
-        "delete --group g --yes",
-        "commit --group g --topic t --partition 0 --offset 2",
-    ] {
+    let readers = ["groups", "fetch --group g", "export"];
+    for command in readers.iter().chain(WRITERS) {
         let refused = place.run(&format!("{command} --dir s")).fails(3);
         assert!(refused.contains(".log at byte 4096)"), "{refused}");
         assert!(refused.contains("hint: copy the directory"), "{refused}");
