@@ -3,10 +3,12 @@
 //! This file parses, dispatches and turns the outcome into an exit code; each command has a file of
 //! its own under `commands`, and the tour has a folder.
 
+mod change;
 mod codec;
 mod commands;
 mod failure;
 mod output;
+mod random;
 mod store;
 mod table;
 mod time;

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use pagemark::dump::{Body, Change, Ending, Record, Summary, dump};
+use pagemark::dump::{Body, Ending, Record, Summary, dump};
 use serde_json::{Value, json};
 
+use crate::change;
 use crate::failure::Failure;
 use crate::table::visible;
 use crate::time::utc;
@@ -124,7 +125,11 @@ fn text_record(record: &Record<'_>, out: &mut dyn Write) -> io::Result<()> {
     if let Some(durable_seq) = record.durable_seq {
         write!(out, "  durable {durable_seq}")?;
     }
-    match &record.body {
+    text_body(&record.body, out)
+}
+
+fn text_body(body: &Body<'_>, out: &mut dyn Write) -> io::Result<()> {
+    match body {
         Body::Start { first_seq, base_timestamp_ms } => {
             writeln!(out, "  start: first seq {first_seq}, times from {}", utc(*base_timestamp_ms))
         }
@@ -136,47 +141,30 @@ fn text_record(record: &Record<'_>, out: &mut dyn Write) -> io::Result<()> {
         }
         Body::Batch(changes) => {
             writeln!(out, "  batch of {}", changes.len())?;
-            changes.iter().try_for_each(|change| text_change(change, out))
+            changes.iter().try_for_each(|change| {
+                write!(out, "    ")?;
+                change::text(change, out)
+            })
         }
-        Body::Seal { next_seq } => writeln!(out, "  seal: the next segment begins at {next_seq}"),
+        Body::Seal { next_seq } => writeln!(out, "  seal: the log goes on at seq {next_seq}"),
+        Body::Base { last_seq, next_seq, base_timestamp_ms } => {
+            let times = utc(*base_timestamp_ms);
+            writeln!(
+                out,
+                "  base: stands for the log up to seq {last_seq}, which goes on at {next_seq}, times \
+                 from {times}"
+            )
+        }
+        Body::Values(values) => {
+            writeln!(out, "  values of {}", values.len())?;
+            values.iter().try_for_each(|(seq, change)| {
+                write!(out, "    seq {seq}  ")?;
+                change::text(change, out)
+            })
+        }
         Body::Unknown { kind } => writeln!(out, "  kind {kind}, which this version does not know"),
         Body::Malformed { kind } => writeln!(out, "  kind {kind}, MALFORMED"),
         _ => writeln!(out, "  a record that this version cannot print"),
-    }
-}
-
-fn text_change(change: &Change<'_>, out: &mut dyn Write) -> io::Result<()> {
-    match change {
-        Change::Commit {
-            group,
-            topic,
-            partition,
-            offset,
-            leader_epoch,
-            timestamp_ms,
-            expire_at_ms,
-            metadata,
-        } => {
-            let (group, topic, time) = (visible(group), visible(topic), utc(*timestamp_ms));
-            write!(out, "    commit  {group}  {topic}  {partition}  offset {offset}  {time}")?;
-            if let Some(epoch) = leader_epoch {
-                write!(out, "  leader epoch {epoch}")?;
-            }
-            if let Some(expire_at_ms) = expire_at_ms {
-                write!(out, "  expires {}", utc(*expire_at_ms))?;
-            }
-            if !metadata.is_empty() {
-                write!(out, "  metadata {}", visible(metadata))?;
-            }
-            writeln!(out)
-        }
-        Change::Delete { group, topic, partition } => {
-            writeln!(out, "    delete  {}  {}  {partition}", visible(group), visible(topic))
-        }
-        Change::DeleteTopic { group, topic } => {
-            writeln!(out, "    delete all partitions  {}  {}", visible(group), visible(topic))
-        }
-        _ => writeln!(out, "    a change that this version cannot print"),
     }
 }
 
@@ -197,7 +185,12 @@ fn json_summary(summary: &Summary) -> Value {
 }
 
 fn json_record(record: &Record<'_>) -> Value {
-    let body = match &record.body {
+    json!({"type": "record", "position": record.position, "length": record.length,
+           "seq": record.seq, "durable_seq": record.durable_seq, "body": json_body(&record.body)})
+}
+
+fn json_body(body: &Body<'_>) -> Value {
+    match body {
         Body::Start { first_seq, base_timestamp_ms } => {
             json!({"kind": "start", "first_seq": first_seq, "base_timestamp_ms": base_timestamp_ms})
         }
@@ -208,40 +201,62 @@ fn json_record(record: &Record<'_>) -> Value {
             json!({"kind": "name", "id": id, "group": group, "topic": topic})
         }
         Body::Batch(changes) => {
-            let changes: Vec<Value> = changes.iter().map(json_change).collect();
+            let changes: Vec<Value> = changes.iter().map(|c| change::json(None, c)).collect();
             json!({"kind": "batch", "changes": changes})
         }
         Body::Seal { next_seq } => json!({"kind": "seal", "next_seq": next_seq}),
+        Body::Base { last_seq, next_seq, base_timestamp_ms } => {
+            json!({"kind": "base", "last_seq": last_seq, "next_seq": next_seq,
+                   "base_timestamp_ms": base_timestamp_ms})
+        }
+        Body::Values(values) => {
+            let values = values.iter().map(|(seq, change)| change::json(Some(*seq), change));
+            json!({"kind": "values", "values": values.collect::<Vec<_>>()})
+        }
         Body::Unknown { kind } => json!({"kind": "unknown", "number": kind}),
         Body::Malformed { kind } => json!({"kind": "malformed", "number": kind}),
         _ => json!({"kind": "other"}),
-    };
-    json!({"type": "record", "position": record.position, "length": record.length,
-           "seq": record.seq, "durable_seq": record.durable_seq, "body": body})
+    }
 }
 
-fn json_change(change: &Change<'_>) -> Value {
-    match change {
-        Change::Commit {
-            group,
-            topic,
-            partition,
-            offset,
-            leader_epoch,
-            timestamp_ms,
-            expire_at_ms,
-            metadata,
-        } => {
-            json!({"kind": "commit", "group": group, "topic": topic, "partition": partition,
-                   "offset": offset, "leader_epoch": leader_epoch, "metadata": metadata,
-                   "timestamp_ms": timestamp_ms, "expire_at_ms": expire_at_ms})
-        }
-        Change::Delete { group, topic, partition } => {
-            json!({"kind": "delete", "group": group, "topic": topic, "partition": partition})
-        }
-        Change::DeleteTopic { group, topic } => {
-            json!({"kind": "delete_topic", "group": group, "topic": topic})
-        }
-        _ => json!({"kind": "other"}),
+#[cfg(test)]
+mod tests {
+    use pagemark::dump::Change;
+
+    use super::*;
+
+    #[test]
+    fn the_records_that_only_snapshots_have() {
+        let change = Change::Commit {
+            group: "g\n",
+            topic: "t",
+            partition: 3,
+            offset: 42,
+            leader_epoch: None,
+            timestamp_ms: 0,
+            expire_at_ms: None,
+            metadata: "m",
+        };
+        let base = Body::Base { last_seq: 7, next_seq: 9, base_timestamp_ms: 1 };
+        let values = Body::Values(vec![(5, change.clone()), (7, change)]);
+        let mut out = Vec::new();
+        text_body(&base, &mut out).and_then(|()| text_body(&values, &mut out)).expect("a vector");
+        assert_eq!(
+            String::from_utf8(out).expect("text"),
+            "  base: stands for the log up to seq 7, which goes on at 9, times from \
+             1970-01-01T00:00:00.001Z\n  values of 2\n    \
+             seq 5  commit  g\\n  t  3  offset 42  1970-01-01T00:00:00.000Z  metadata m\n    \
+             seq 7  commit  g\\n  t  3  offset 42  1970-01-01T00:00:00.000Z  metadata m\n"
+        );
+        assert_eq!(
+            json_body(&base),
+            json!({"kind": "base", "last_seq": 7, "next_seq": 9, "base_timestamp_ms": 1})
+        );
+        let value = |seq| {
+            json!({"kind": "commit", "seq": seq, "group": "g\n", "topic": "t", "partition": 3,
+                   "offset": 42, "leader_epoch": null, "metadata": "m", "timestamp_ms": 0,
+                   "expire_at_ms": null})
+        };
+        assert_eq!(json_body(&values), json!({"kind": "values", "values": [value(5), value(7)]}));
     }
 }

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use super::broker::say;
 use super::client::{Client, Lost};
 use super::journal::Writer;
-use super::random::Random;
+use crate::random::Random;
 
 /// After so many records the tour is told that there is progress.
 const PROGRESS: u64 = 1000;

@@ -10,7 +10,6 @@ pub(crate) mod consumer;
 mod journal;
 mod judge;
 mod narrator;
-mod random;
 mod report;
 mod stage;
 mod story;

@@ -14,9 +14,9 @@ use super::client::{Client, GROUP, TOPIC};
 use super::journal::Journal;
 use super::judge::{Committed, Evidence, Partition, judge, lost_commits};
 use super::narrator::Narrator;
-use super::random::Random;
 use super::stage::{Actor, Stage};
 use crate::commands::commit::Level;
+use crate::random::Random;
 
 /// The partitions of the topic. Consumer A begins with the first half, B with the second.
 pub(super) const PARTITIONS: i32 = 4;

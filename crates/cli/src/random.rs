@@ -1,11 +1,11 @@
 //! Numbers that look random and are the same for the same seed.
 
 /// SplitMix64, which is small and good enough to shuffle a story.
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// A sequence of its own for each seed.
-    pub(super) fn new(seed: u64) -> Random {
+    pub(crate) fn new(seed: u64) -> Random {
         Random(seed)
     }
 
@@ -17,7 +17,7 @@ impl Random {
     }
 
     /// A number below `bound`, or zero if that is zero. The tiny bias does not matter here.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         // The remainder is less than `bound`, so that it fits.
         (self.next() % (bound.max(1) as u64)) as usize
     }
