@@ -73,8 +73,8 @@ fn sentence(error: &anyhow::Error) -> String {
 fn hint(kind: ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::Locked => Some(
-            "wait until that process has closed the store, or end it; fetch, groups and \
-             export work meanwhile",
+            "wait until that process has closed the store, or end it; fetch, groups, export \
+             and stats work meanwhile",
         ),
         ErrorKind::NotAStore => Some(
             "check --dir or PAGEMARK_DIR; `pagemark commit` and `pagemark import` create a store",

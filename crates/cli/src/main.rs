@@ -52,6 +52,8 @@ enum Command {
     Delete(commands::delete::Args),
     Import(commands::import::Args),
     Export(commands::export::Args),
+    Stats(commands::stats::Args),
+    Compact(commands::compact::Args),
     Dump(commands::dump::Args),
     Tour(tour::Args),
     #[command(name = "__broker", hide = true)]
@@ -73,6 +75,8 @@ fn main() -> ExitCode {
         Command::Delete(args) => commands::delete::run(&args, dir, &mut out),
         Command::Import(args) => commands::import::run(&args, dir, &mut out),
         Command::Export(args) => commands::export::run(&args, dir, &mut out),
+        Command::Stats(args) => commands::stats::run(&args, dir, &mut out),
+        Command::Compact(args) => commands::compact::run(&args, dir, &mut out),
         Command::Dump(args) => commands::dump::run(&args, &mut out),
         Command::Tour(args) => tour::run(&args, dir, &mut out),
         Command::Broker(args) => tour::broker::run(&args),

@@ -32,7 +32,8 @@ pub(crate) fn options() -> Options {
     Options::new().background(false)
 }
 
-fn find(dir: Option<&Path>) -> Result<PathBuf> {
+/// The directory that the arguments or the environment name.
+pub(crate) fn find(dir: Option<&Path>) -> Result<PathBuf> {
     if let Some(dir) = dir {
         return Ok(dir.to_owned());
     }

@@ -27,6 +27,8 @@ pub(crate) enum Cell {
     Text(String),
     /// A number.
     Number(i64),
+    /// How many times one number is another.
+    Ratio(f64),
     /// A moment, in milliseconds since the Unix epoch.
     Time(i64),
     /// There is no value.
@@ -44,11 +46,13 @@ impl Cell {
         Cell::Number(count.try_into().unwrap_or(i64::MAX))
     }
 
-    fn for_people(&self) -> String {
+    /// The value as people read it, on one line.
+    pub(crate) fn for_people(&self) -> String {
         match self {
             Cell::Text(text) if text.is_empty() => "-".into(),
             Cell::Text(text) => visible(text),
             Cell::Number(number) => number.to_string(),
+            Cell::Ratio(ratio) => format!("{ratio:.2}"),
             Cell::Time(timestamp_ms) => time::utc(*timestamp_ms),
             Cell::Missing => "-".into(),
         }
@@ -66,6 +70,7 @@ impl Serialize for Cell {
         match self {
             Cell::Text(text) => serializer.serialize_str(text),
             Cell::Number(number) | Cell::Time(number) => serializer.serialize_i64(*number),
+            Cell::Ratio(ratio) => serializer.serialize_f64(*ratio),
             Cell::Missing => serializer.serialize_none(),
         }
     }
@@ -130,6 +135,19 @@ impl Table {
         }
     }
 
+    /// [`write_one`](Table::write_one) for more columns than fit on a line: people get a line for
+    /// each.
+    pub(crate) fn write_list(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
+        let (Format::Table, [row]) = (format, self.rows.as_slice()) else {
+            return self.write_one(format, out);
+        };
+        let width = self.columns.iter().map(|(title, _)| title.len()).max().unwrap_or(0);
+        for ((title, _), cell) in self.columns.iter().zip(row) {
+            writeln!(out, "{title:<width$}  {}", cell.for_people())?;
+        }
+        Ok(())
+    }
+
     fn json(&self, row: &[Cell]) -> io::Result<String> {
         Ok(serde_json::to_string(&JsonRow { columns: self.columns, row })?)
     }
@@ -145,6 +163,7 @@ impl Table {
                 match cell {
                     Cell::Text(text) => write_field(text, out)?,
                     Cell::Number(number) | Cell::Time(number) => write!(out, "{number}")?,
+                    Cell::Ratio(ratio) => write!(out, "{ratio}")?,
                     Cell::Missing => {}
                 }
             }

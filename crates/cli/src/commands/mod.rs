@@ -1,9 +1,11 @@
 //! One file for each command.
 
 pub(crate) mod commit;
+pub(crate) mod compact;
 pub(crate) mod delete;
 pub(crate) mod dump;
 pub(crate) mod export;
 pub(crate) mod fetch;
 pub(crate) mod groups;
 pub(crate) mod import;
+pub(crate) mod stats;

@@ -3,6 +3,7 @@
 mod commands;
 mod dump;
 mod failures;
+mod operate;
 mod reading;
 mod tour;
 mod transfer;
