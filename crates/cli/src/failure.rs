@@ -73,7 +73,7 @@ fn sentence(error: &anyhow::Error) -> String {
 fn hint(kind: ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::Locked => Some(
-            "wait until that process has closed the store, or end it; fetch, groups, export \
+            "wait until that process has closed the store, or end it; fetch, groups, export, tail \
              and stats work meanwhile",
         ),
         ErrorKind::NotAStore => Some(

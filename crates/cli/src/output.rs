@@ -1,6 +1,10 @@
 //! Standard output, with a memory for a reader that went away.
 
 use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 /// Buffered standard output that remembers whether its reader has closed the pipe.
 ///
@@ -40,5 +44,20 @@ impl Write for Output {
     fn flush(&mut self) -> io::Result<()> {
         let result = self.inner.flush();
         self.note(result)
+    }
+}
+
+/// Waits so long, or until the reader of standard output goes away, and returns whether it has: a
+/// program that has nothing to write does not find out otherwise.
+pub(crate) fn closes_within(time: Duration) -> io::Result<bool> {
+    let timeout = Timespec::try_from(time).map_err(io::Error::other)?;
+    let stdout = io::stdout();
+    // Asked for nothing, the system tells of hang-ups and errors only.
+    let mut ends = [PollFd::new(&stdout, PollFlags::empty())];
+    match poll(&mut ends, Some(&timeout)) {
+        Ok(count) => Ok(count > 0),
+        // A process that was stopped and goes on looks at the store a little earlier.
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }

@@ -9,3 +9,4 @@ pub(crate) mod fetch;
 pub(crate) mod groups;
 pub(crate) mod import;
 pub(crate) mod stats;
+pub(crate) mod tail;

@@ -33,6 +33,11 @@ fn wrong_usage_exits_with_2() {
         "compact --dir s --format xml",
         "stats",
         "stats --dir s --format xml",
+        "tail",
+        "tail --dir s --format xml",
+        "tail --dir s --interval 0",
+        "tail --dir s --interval -1",
+        "tail --dir s --group= --once",
         "tour --records 20 --commit-every 11",
         "tour --records 3",
         "tour --records 1000001",
@@ -75,8 +80,8 @@ fn help_has_examples_and_exits_with_0() {
     let place = Place::new();
     assert!(place.run("--help").ok().contains("Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 dam"));
     for command in [
-        "commit", "fetch", "groups", "delete", "import", "export", "stats", "compact", "dump",
-        "tour",
+        "commit", "fetch", "groups", "delete", "import", "export", "tail", "stats", "compact",
+        "dump", "tour",
     ] {
         let help = place.run(&format!("{command} --help")).ok();
         assert!(help.contains("Examples:\n"), "{command}");
@@ -88,9 +93,15 @@ fn help_has_examples_and_exits_with_0() {
 fn reading_does_not_create_a_store() {
     let place = Place::new();
     std::fs::create_dir(place.path("empty")).expect("a directory");
-    for command in
-        ["groups", "fetch --group g", "export", "stats", "compact", "delete --group g --yes"]
-    {
+    for command in [
+        "groups",
+        "fetch --group g",
+        "export",
+        "stats",
+        "tail",
+        "compact",
+        "delete --group g --yes",
+    ] {
         for dir in ["missing", "empty"] {
             let refused = place.run(&format!("{command} --dir {dir}")).fails(1);
             assert!(refused.contains("hint: check --dir or PAGEMARK_DIR"), "{refused}");
@@ -125,7 +136,8 @@ fn a_damaged_store_exits_with_3_whatever_it_is_asked() {
     file.read_exact_at(&mut byte, 4100).expect("a byte");
     file.write_all_at(&[byte[0] ^ 1], 4100).expect("a byte");
     let before = std::fs::read(&segment).expect("a segment");
-    let readers = ["groups", "fetch --group g", "export", "stats"];
+    let readers =
+        ["groups", "fetch --group g", "export", "stats", "tail --once", "tail --from-start"];
     for command in readers.iter().chain(WRITERS) {
         let refused = place.run(&format!("{command} --dir s")).fails(3);
         assert!(refused.contains(".log at byte 4096)"), "{refused}");

@@ -5,6 +5,7 @@ mod dump;
 mod failures;
 mod operate;
 mod reading;
+mod tail;
 mod tour;
 mod transfer;
 
