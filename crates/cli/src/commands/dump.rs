@@ -84,7 +84,7 @@ fn damage(end: &Summary, malformed: u64) -> Option<String> {
         return Some(format!("{malformed} records make no sense in spite of their checksums"));
     }
     let durable = end.marks.iter().map(|mark| mark.position).max()?;
-    (end.ending == Ending::Broken && end.end < durable).then(|| {
+    (end.ending != Ending::Sealed && end.end < durable).then(|| {
         format!("damage at byte {}: the file states that it is durable up to {durable}", end.end)
     })
 }

@@ -69,3 +69,20 @@ fn a_file_of_an_open_store_can_be_dumped_and_another_file_cannot() {
     assert!(refused.starts_with("pagemark: ") && !refused.contains("hint:"), "{refused}");
     place.run("dump missing.log").fails(1);
 }
+
+#[test]
+fn zeros_where_something_durable_stood_are_damage() {
+    let place = Place::new();
+    let segment = store(&place);
+    let bytes = std::fs::read(&segment).expect("a segment");
+    // The records begin behind the first page.
+    for from in [4096, 4200] {
+        let mut zeroed = bytes.clone();
+        zeroed[from..].fill(0);
+        std::fs::write(&segment, zeroed).expect("a segment");
+        let refused = place.run(&format!("dump {segment}")).fails(3);
+        assert!(refused.starts_with("pagemark: damage at byte 4"), "{refused}");
+    }
+    std::fs::write(&segment, bytes).expect("a segment");
+    place.run(&format!("dump {segment}")).ok();
+}
