@@ -73,15 +73,15 @@ fn sentence(error: &anyhow::Error) -> String {
 fn hint(kind: ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::Locked => Some(
-            "wait until that process has closed the store, or end it; fetch, groups, export, tail \
-             and stats work meanwhile",
+            "wait until that process has closed the store, or end it; fetch, groups, export, tail, \
+             stats and verify work meanwhile",
         ),
         ErrorKind::NotAStore => Some(
             "check --dir or PAGEMARK_DIR; `pagemark commit` and `pagemark import` create a store",
         ),
         ErrorKind::Corrupt => Some(
-            "copy the directory before anything else; `pagemark dump FILE` shows how far a file can \
-             be read",
+            "copy the directory before anything else; `pagemark verify` says what is damaged, and \
+             `pagemark salvage` makes a new store from what can be read",
         ),
         ErrorKind::UnsupportedVersion => {
             Some("use the version that wrote the store, or a newer one")

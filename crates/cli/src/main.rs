@@ -8,6 +8,7 @@ mod codec;
 mod commands;
 mod failure;
 mod output;
+mod progress;
 mod random;
 mod store;
 mod table;
@@ -55,6 +56,8 @@ enum Command {
     Tail(commands::tail::Args),
     Stats(commands::stats::Args),
     Compact(commands::compact::Args),
+    Verify(commands::verify::Args),
+    Salvage(commands::salvage::Args),
     Dump(commands::dump::Args),
     Tour(tour::Args),
     #[command(name = "__broker", hide = true)]
@@ -79,6 +82,8 @@ fn main() -> ExitCode {
         Command::Tail(args) => commands::tail::run(&args, dir, &mut out),
         Command::Stats(args) => commands::stats::run(&args, dir, &mut out),
         Command::Compact(args) => commands::compact::run(&args, dir, &mut out),
+        Command::Verify(args) => commands::verify::run(&args, dir, &mut out),
+        Command::Salvage(args) => commands::salvage::run(&args, dir, &mut out),
         Command::Dump(args) => commands::dump::run(&args, &mut out),
         Command::Tour(args) => tour::run(&args, dir, &mut out),
         Command::Broker(args) => tour::broker::run(&args),

@@ -29,6 +29,8 @@ pub(crate) enum Cell {
     Number(i64),
     /// How many times one number is another.
     Ratio(f64),
+    /// Yes or no.
+    Flag(bool),
     /// A moment, in milliseconds since the Unix epoch.
     Time(i64),
     /// There is no value.
@@ -53,6 +55,7 @@ impl Cell {
             Cell::Text(text) => visible(text),
             Cell::Number(number) => number.to_string(),
             Cell::Ratio(ratio) => format!("{ratio:.2}"),
+            Cell::Flag(flag) => if *flag { "yes" } else { "no" }.into(),
             Cell::Time(timestamp_ms) => time::utc(*timestamp_ms),
             Cell::Missing => "-".into(),
         }
@@ -71,6 +74,7 @@ impl Serialize for Cell {
             Cell::Text(text) => serializer.serialize_str(text),
             Cell::Number(number) | Cell::Time(number) => serializer.serialize_i64(*number),
             Cell::Ratio(ratio) => serializer.serialize_f64(*ratio),
+            Cell::Flag(flag) => serializer.serialize_bool(*flag),
             Cell::Missing => serializer.serialize_none(),
         }
     }
@@ -148,6 +152,24 @@ impl Table {
         Ok(())
     }
 
+    /// Prints the object of the one row in JSON, with arrays of the rows of other tables in it.
+    pub(crate) fn write_with(
+        &self,
+        others: &[(&str, &Table)],
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let mut object = serde_json::Map::new();
+        for ((_, name), cell) in self.columns.iter().zip(self.rows.iter().flatten()) {
+            object.insert((*name).to_owned(), serde_json::to_value(cell)?);
+        }
+        for (name, table) in others {
+            let rows: Vec<_> =
+                table.rows.iter().map(|row| JsonRow { columns: table.columns, row }).collect();
+            object.insert((*name).to_owned(), serde_json::to_value(rows)?);
+        }
+        writeln!(out, "{}", serde_json::Value::Object(object))
+    }
+
     fn json(&self, row: &[Cell]) -> io::Result<String> {
         Ok(serde_json::to_string(&JsonRow { columns: self.columns, row })?)
     }
@@ -164,6 +186,7 @@ impl Table {
                     Cell::Text(text) => write_field(text, out)?,
                     Cell::Number(number) | Cell::Time(number) => write!(out, "{number}")?,
                     Cell::Ratio(ratio) => write!(out, "{ratio}")?,
+                    Cell::Flag(flag) => write!(out, "{flag}")?,
                     Cell::Missing => {}
                 }
             }

@@ -8,5 +8,7 @@ pub(crate) mod export;
 pub(crate) mod fetch;
 pub(crate) mod groups;
 pub(crate) mod import;
+pub(crate) mod salvage;
 pub(crate) mod stats;
 pub(crate) mod tail;
+pub(crate) mod verify;

@@ -33,6 +33,11 @@ fn wrong_usage_exits_with_2() {
         "compact --dir s --format xml",
         "stats",
         "stats --dir s --format xml",
+        "verify",
+        "verify --dir s --format xml",
+        "salvage --to t",
+        "salvage --from s",
+        "salvage --from s --to t --format xml",
         "tail",
         "tail --dir s --format xml",
         "tail --dir s --interval 0",
@@ -81,7 +86,7 @@ fn help_has_examples_and_exits_with_0() {
     assert!(place.run("--help").ok().contains("Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 dam"));
     for command in [
         "commit", "fetch", "groups", "delete", "import", "export", "tail", "stats", "compact",
-        "dump", "tour",
+        "verify", "salvage", "dump", "tour",
     ] {
         let help = place.run(&format!("{command} --help")).ok();
         assert!(help.contains("Examples:\n"), "{command}");
@@ -99,7 +104,9 @@ fn reading_does_not_create_a_store() {
         "export",
         "stats",
         "tail",
+        "verify",
         "compact",
+        "salvage --to b",
         "delete --group g --yes",
     ] {
         for dir in ["missing", "empty"] {
