@@ -83,6 +83,7 @@ fn hint(kind: ErrorKind) -> Option<&'static str> {
             "copy the directory before anything else; `pagemark verify` says what is damaged, and \
              `pagemark salvage` makes a new store from what can be read",
         ),
+        ErrorKind::WrongStore => Some("name a new directory, or the one of this store's backups"),
         ErrorKind::UnsupportedVersion => {
             Some("use the version that wrote the store, or a newer one")
         }

@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub(crate) mod backup;
 pub(crate) mod commit;
 pub(crate) mod compact;
 pub(crate) mod delete;

@@ -1,4 +1,4 @@
-//! `verify` and `salvage`.
+//! `verify`, `backup` and `salvage`.
 
 use std::fs;
 use std::path::Path;
@@ -111,15 +111,45 @@ fn what_is_damaged_is_salvaged_as_far_as_it_can_be_read_and_exits_with_3() {
 }
 
 #[test]
+fn a_backup_is_a_store_and_a_later_one_copies_what_is_new() {
+    let place = Place::new();
+    store(&place);
+    let first = place.run("backup --dir s --to b --format json").json();
+    assert_eq!(first["seq"], 8);
+    assert_eq!(first["files_kept"], 0);
+    assert!(first["files_copied"].as_u64() >= Some(1), "{first}");
+    place.run("verify --dir b").ok();
+    assert_eq!(place.run("export --dir b").ok(), place.run("export --dir s").ok());
+
+    place.run("commit --dir s --group g --topic t --partition 0 --offset 43").ok();
+    let second = place.run("backup --dir s --to b --format json").json();
+    assert_eq!(second["seq"], 9);
+    assert_eq!(second["files_kept"], first["files_copied"]);
+    assert_eq!(place.run("export --dir b").ok(), place.run("export --dir s").ok());
+    let table = place.run("backup --dir s --to c").ok();
+    assert!(table.starts_with("SEQ  FILES-COPIED  BYTES-COPIED  FILES-KEPT  "), "{table}");
+}
+
+#[test]
 fn directories_that_will_not_do_are_refused() {
     let place = Place::new();
     store(&place);
     place.run("commit --dir other --group g --topic t --partition 0 --offset 1").ok();
     // Not empty, and not a place for something new.
     assert!(place.run("salvage --from s --to other").fails(2).contains("name a new one"));
+    place.run("backup --dir s --to s").fails(2);
+    place.run("backup --dir s --to s/b").fails(2);
+    let refused = place.run("backup --dir s --to other").fails(1);
+    assert!(refused.contains("another store"), "{refused}");
+    assert!(refused.contains("hint: name a new directory"), "{refused}");
     assert_eq!(place.run("export --dir other").ok(), "g,t,0,1\n");
 
     let open = OffsetStore::open(place.path("s")).expect("a store");
     assert!(place.run("salvage --from s --to new").fails(1).contains("is open in process"));
     open.close().expect("an orderly end");
+
+    flip(&place.segment("other"), 4100);
+    let refused = place.run("backup --dir other --to new2").fails(3);
+    assert!(refused.contains("hint: copy the directory"), "{refused}");
+    assert!(!place.path("new2").exists(), "no backup was begun");
 }

@@ -14,6 +14,7 @@ const WRITERS: &[&str] = &[
     "delete --group g --yes",
     "import",
     "compact",
+    "backup --to b",
 ];
 
 #[test]
@@ -38,6 +39,9 @@ fn wrong_usage_exits_with_2() {
         "salvage --to t",
         "salvage --from s",
         "salvage --from s --to t --format xml",
+        "backup --to t",
+        "backup --dir s",
+        "backup --dir s --to t --format xml",
         "tail",
         "tail --dir s --format xml",
         "tail --dir s --interval 0",
@@ -86,7 +90,7 @@ fn help_has_examples_and_exits_with_0() {
     assert!(place.run("--help").ok().contains("Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 dam"));
     for command in [
         "commit", "fetch", "groups", "delete", "import", "export", "tail", "stats", "compact",
-        "verify", "salvage", "dump", "tour",
+        "verify", "backup", "salvage", "dump", "tour",
     ] {
         let help = place.run(&format!("{command} --help")).ok();
         assert!(help.contains("Examples:\n"), "{command}");
@@ -106,6 +110,7 @@ fn reading_does_not_create_a_store() {
         "tail",
         "verify",
         "compact",
+        "backup --to b",
         "salvage --to b",
         "delete --group g --yes",
     ] {
