@@ -93,6 +93,26 @@ pub struct Stats {
     pub poisoned: Option<String>,
 }
 
+impl Stats {
+    /// The size in bytes of the files that hold the store: the log and the snapshot.
+    pub fn disk_bytes(&self) -> u64 {
+        self.log_bytes + self.snapshot_bytes
+    }
+
+    /// How many times larger those files are than what lives in them. Compactions keep it below two,
+    /// the active segment not counted.
+    pub fn amplification(&self) -> f64 {
+        self.disk_bytes() as f64 / self.live_bytes.max(1) as f64
+    }
+
+    /// About how many bytes were written to the device since the store was opened: the log twice,
+    /// since a segment is filled with zeros before it takes records, and the snapshots. At most four
+    /// times [`appended_bytes`](Stats::appended_bytes) unless somebody calls for compactions.
+    pub fn written_bytes(&self) -> u64 {
+        2 * self.appended_bytes + self.compaction.bytes_written
+    }
+}
+
 /// What [`OffsetReader::refresh`](crate::OffsetReader::refresh) came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

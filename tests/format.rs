@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pagemark::testkit::SimDisk;
-use pagemark::{Commit, CommitBatch, Environment, Key, NextOffset, Options};
+use pagemark::{Commit, CommitBatch, Environment, Key, NextOffset, OffsetStore, Options};
 use support::{Player, State, history, observe, options, record_bounds};
 
 const PAGE: &str = include_str!("../docs/format.md");
@@ -365,21 +365,28 @@ fn unknown_kinds_are_skipped_or_refused_as_their_flags_say() {
         bytes[end..end + len].copy_from_slice(&record);
         let disk = SimDisk::new();
         disk.put(FIRST, bytes);
-        example_options().open_in(disk.dir())
+        let opened = example_options().open_in(disk.dir());
+        (disk, opened)
     };
     for optional in [0x82, 0xc7] {
-        let store = with_record(optional, &[7; 8]).unwrap();
+        let (disk, opened) = with_record(optional, &[7; 8]);
+        let store = opened.unwrap();
         assert_eq!(store.recovery_report().skipped, 1);
-        let found = store.fetch(Key::new("g", "t", 0)).unwrap();
-        assert_eq!(found.offset(), NextOffset(1));
+        let offset = |store: &OffsetStore| store.fetch(Key::new("g", "t", 0)).unwrap().offset();
+        assert_eq!(offset(&store), NextOffset(1));
+        // A snapshot stands for such a log, too.
+        assert_eq!(store.compact().unwrap().keys, 1);
+        drop(store);
+        let store = example_options().open_in(disk.dir()).unwrap();
+        assert_eq!((offset(&store), store.recovery_report().skipped), (NextOffset(1), 0));
     }
     for required in [0x02, 0x47] {
-        let error = with_record(required, &[7; 8]).unwrap_err();
+        let error = with_record(required, &[7; 8]).1.unwrap_err();
         assert_eq!(error.kind(), pagemark::ErrorKind::UnsupportedVersion, "{error}");
         assert_eq!(error.position(), Some(end as u64));
     }
-    let error = with_record(0x01, &[0x40, 0, 0, 0]).unwrap_err();
+    let error = with_record(0x01, &[0x40, 0, 0, 0]).1.unwrap_err();
     assert_eq!(error.kind(), pagemark::ErrorKind::UnsupportedVersion, "{error}");
-    let error = with_record(0x01, &[0x00, 0, 0, 0]).unwrap_err();
+    let error = with_record(0x01, &[0x00, 0, 0, 0]).1.unwrap_err();
     assert!(error.is_corruption(), "a known shape that is cut off: {error}");
 }
