@@ -1,4 +1,4 @@
-//! Every record of one segment file, for people who want to look inside.
+//! Every record of one segment or snapshot, for people who want to look inside.
 //!
 //! A dump reads a file as it is, of an open store too, and changes nothing. It says what stands
 //! there, not what of it counts: that is for recovery to decide.
@@ -27,6 +27,8 @@ use crate::error::Result;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
+    /// `segment` or `snapshot`.
+    pub kind: &'static str,
     /// The store that the file belongs to.
     pub store_id: u128,
     /// The random number that is part of every checksum in the file.
@@ -59,10 +61,10 @@ pub struct Mark {
     pub durable_seq: u64,
 }
 
-/// How the readable part of a segment ends.
+/// How the readable part of a file ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// With a seal: the segment takes no more records.
+    /// With a seal: the file takes no more records.
     Sealed,
     /// With nothing but zeros behind it.
     Blank,
@@ -184,12 +186,12 @@ pub enum Change<'a> {
     },
 }
 
-/// Reads the segment file at `path` and calls `visit` with each record, in order.
+/// Reads the segment or snapshot at `path` and calls `visit` with each record, in order.
 ///
 /// # Errors
 ///
-/// `NotAStore`, `Corrupt` or `UnsupportedVersion` if the file's header is not one of a segment that
-/// this version reads; `Io`. A broken record is no error: it is where the dump ends.
+/// `NotAStore`, `Corrupt` or `UnsupportedVersion` if the file's header is not one that this
+/// version reads; `Io`. A broken record is no error: it is where the dump ends.
 pub fn dump(path: &Path, visit: impl FnMut(&Record<'_>)) -> Result<Summary> {
     engine::dump(path, visit)
 }

@@ -5,15 +5,17 @@ use std::path::Path;
 use crate::dump::{Body, Change, Ending, Mark, Record, Summary};
 use crate::error::{Error, Result};
 use crate::format::entry::{Entries, Entry};
-use crate::format::mark::MarkState;
-use crate::format::{names, scan};
-use crate::io::Access;
+use crate::format::header::{FileHeader, FileKind, HEADER_LEN, HeaderError};
+use crate::format::mark::{Mark as FileMark, MarkState, read_marks};
+use crate::format::{RECORDS_START, scan};
 use crate::io::disk::DiskDir;
+use crate::io::{Access, Dir, SegmentFile};
 use crate::options::WritePath;
+use crate::segment::{Way, read_records};
 
-use super::recover::Loaded;
+use super::recover::header_error;
 
-/// Visits the records of the segment at `path`.
+/// Visits the records of the segment or snapshot at `path`.
 pub(crate) fn dump(path: &Path, mut visit: impl FnMut(&Record<'_>)) -> Result<Summary> {
     let name = path.file_name().and_then(|name| name.to_str());
     let Some(name) = name else {
@@ -21,30 +23,31 @@ pub(crate) fn dump(path: &Path, mut visit: impl FnMut(&Record<'_>)) -> Result<Su
     };
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let dir = DiskDir::open(parent.unwrap_or(Path::new(".")), false, WritePath::Pwrite)?;
-    let first_seq = match names::parse(name) {
-        Some(names::FileName::Segment(first_seq)) => first_seq,
-        _ => 0,
-    };
-    let loaded = Loaded::read_named(&dir, name, first_seq, Access::Follow)?;
+    let failed = |error| Error::io("read the file", path, error);
+    let file = dir.open(name, Access::Follow).map_err(failed)?;
+    let (header, marks) = front(path, &*file).map_err(|error| error.with_path(path))?;
     let mut names = Names::new();
     let mut records = 0;
-    let (ending, end) = loaded
-        .read_records(|reader| {
-            while reader.fill()? {
-                for record in reader.records() {
-                    records += 1;
-                    visit(&describe(record, &mut names));
-                }
+    let (ending, end) = read_records(&*file, &header, Way::of(&*file), |reader| {
+        while reader.fill()? {
+            for record in reader.records() {
+                records += 1;
+                visit(&describe(record, &mut names));
             }
-            Ok((reader.ending()?, reader.scanner().position()))
-        })
-        .map_err(|error| loaded.failed(error))?;
+        }
+        Ok((reader.ending()?, reader.scanner().position()))
+    })
+    .map_err(failed)?;
     Ok(Summary {
-        store_id: loaded.header.store_id,
-        salt: loaded.header.salt,
-        epoch: loaded.header.epoch,
-        size: loaded.header.size,
-        marks: loaded.marks.iter().map(describe_mark).collect(),
+        kind: match header.kind {
+            FileKind::Segment => "segment",
+            FileKind::Snapshot => "snapshot",
+        },
+        store_id: header.store_id,
+        salt: header.salt,
+        epoch: header.epoch,
+        size: header.size,
+        marks: marks.iter().map(describe_mark).collect(),
         records,
         end,
         ending: match ending {
@@ -55,7 +58,29 @@ pub(crate) fn dump(path: &Path, mut visit: impl FnMut(&Record<'_>)) -> Result<Su
     })
 }
 
-fn describe_mark(mark: &crate::format::mark::Mark) -> Mark {
+/// The header and the marks of a file of either kind.
+fn front(path: &Path, file: &dyn SegmentFile) -> Result<(FileHeader, Vec<FileMark>)> {
+    let mut page = [0; RECORDS_START as usize];
+    if file.size() < page.len() as u64 {
+        return Err(header_error(HeaderError::Foreign).at(0));
+    }
+    file.read_at(0, &mut page).map_err(|error| Error::io("read the file", path, error))?;
+    let header = page.first_chunk::<HEADER_LEN>().ok_or(HeaderError::Foreign);
+    let header = header.and_then(FileHeader::decode).map_err(|error| header_error(error).at(0))?;
+    if header.size != file.size() {
+        let message = format!(
+            "the header tells of {} bytes and the file has {}: it was cut, extended, or is another \
+             file",
+            header.size,
+            file.size()
+        );
+        return Err(Error::corrupt(message).at(0));
+    }
+    let marks = read_marks(&page, header.salt);
+    Ok((header, marks))
+}
+
+fn describe_mark(mark: &FileMark) -> Mark {
     Mark {
         state: match mark.state {
             MarkState::Open => "open",

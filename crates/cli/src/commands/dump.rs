@@ -1,4 +1,4 @@
-//! `pagemark dump`: every record of one segment file.
+//! `pagemark dump`: every record of one segment or snapshot.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -16,13 +16,14 @@ use crate::time::utc;
 const AFTER_HELP: &str = "\
 Examples:
   pagemark dump offsets/00000000000000000001.log
+  pagemark dump offsets/00000000000000000042.snapshot
   pagemark dump offsets/00000000000000000001.log --format json | grep '\"topic\":\"orders\"'
 
 A dump says what stands in a file, not what of it counts: a torn tail, which a crash leaves behind
 the last durable record, is no damage. Exits with 3 if the file states that something is durable and
 it cannot be read, or holds a record that makes no sense.";
 
-/// Show the header, the marks and every record of a segment file, also of a store that is open.
+/// Show the header, the marks and every record of a segment or snapshot, also of an open store.
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
@@ -106,6 +107,7 @@ fn ending_name(ending: Ending) -> &'static str {
 }
 
 fn text_summary(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "file     {}", summary.kind)?;
     writeln!(out, "store    {:032x}", summary.store_id)?;
     writeln!(out, "salt     {:016x}", summary.salt)?;
     writeln!(out, "epoch    {}", summary.epoch)?;
@@ -179,7 +181,7 @@ fn json_summary(summary: &Summary) -> Value {
         .collect();
     // The numbers of 64 bits and more are text: programs that read JSON numbers as floating point
     // would change them.
-    json!({"type": "segment", "store_id": format!("{:032x}", summary.store_id),
+    json!({"type": summary.kind, "store_id": format!("{:032x}", summary.store_id),
            "salt": format!("{:016x}", summary.salt), "epoch": summary.epoch, "size": summary.size,
            "records": summary.records, "marks": marks})
 }

@@ -21,7 +21,7 @@ fn store(place: &Place) -> String {
 fn text_shows_header_marks_and_records() {
     let place = Place::new();
     let text = place.run(&format!("dump {}", store(&place))).ok();
-    assert!(text.starts_with("store    "), "{text}");
+    assert!(text.starts_with("file     segment\nstore    "), "{text}");
     assert!(text.contains("\nmark     closed in epoch 4, durable below byte "), "{text}");
     assert!(text.contains("name 0: group billing, topic orders\n"), "{text}");
     assert!(
@@ -85,4 +85,46 @@ fn zeros_where_something_durable_stood_are_damage() {
     }
     std::fs::write(&segment, bytes).expect("a segment");
     place.run(&format!("dump {segment}")).ok();
+}
+
+#[test]
+fn a_snapshot_has_a_base_and_values_with_their_seqs() {
+    let place = Place::new();
+    for partition in [0, 1] {
+        let key = format!("--group billing --topic orders --partition {partition}");
+        place.run(&format!("commit --dir s {key} --offset 42 --timestamp-ms 1000")).ok();
+    }
+    place.run("compact --dir s").ok();
+    let snapshot = "s/00000000000000000002.snapshot";
+    let text = place.run(&format!("dump {snapshot}")).ok();
+    assert!(text.starts_with("file     snapshot\nstore    "), "{text}");
+    assert!(
+        text.contains("  base: stands for the log up to seq 2, which goes on at 3, "),
+        "{text}"
+    );
+    let values = "  values of 2\n    \
+                  seq 1  commit  billing  orders  0  offset 42  1970-01-01T00:00:01.000Z\n    \
+                  seq 2  commit  billing  orders  1  offset 42  1970-01-01T00:00:01.000Z\n";
+    assert!(text.contains(values), "{text}");
+    assert!(text.ends_with("  end: sealed\n"), "{text}");
+
+    let text = place.run(&format!("dump {snapshot} --format json")).ok();
+    let lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines[0]["type"], "snapshot");
+    assert_eq!(lines[1]["body"]["kind"], "base");
+    assert_eq!(lines[2]["body"]["values"][1]["seq"], 2);
+    assert_eq!(lines[lines.len() - 1]["ending"], "sealed");
+
+    let path = place.path(snapshot);
+    let mut bytes = std::fs::read(&path).expect("a snapshot");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&path, &bytes).expect("a snapshot");
+    let refused = place.run(&format!("dump {snapshot}")).fails(3);
+    assert!(refused.contains("damage at byte "), "{refused}");
+    bytes.pop();
+    std::fs::write(&path, &bytes).expect("a snapshot");
+    let refused = place.run(&format!("dump {snapshot}")).fails(3);
+    assert!(refused.contains("it was cut, extended, or is another"), "{refused}");
 }
