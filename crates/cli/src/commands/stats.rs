@@ -1,12 +1,14 @@
 //! `pagemark stats`: the numbers of a store, read from outside.
 
+use std::error::Error;
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use pagemark::OffsetReader;
+use pagemark::dump::{Body, dump};
 
 use crate::store;
 use crate::table::{Cell, Column, Format, Table};
@@ -29,6 +31,7 @@ const COLUMNS: &[Column] = &[
     ("SEGMENTS", "segments"),
     ("LOG-BYTES", "log_bytes"),
     ("SNAPSHOT-BYTES", "snapshot_bytes"),
+    ("SNAPSHOT-KEYS", "snapshot_keys"),
     ("TEMPORARY-BYTES", "temporary_bytes"),
     ("DATA-BYTES", "data_bytes"),
     ("DISK-BYTES", "disk_bytes"),
@@ -54,7 +57,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, dir: Option<&Path>, out: &mut dyn Write) -> Result<()> {
     let reader = store::read(dir)?;
     let data = Data::of(&reader);
-    let files = Files::of(&store::find(dir)?)?;
+    let (files, snapshot_keys) = look(&store::find(dir)?)?;
     let mut table = Table::new(COLUMNS);
     table.push(vec![
         Cell::count(data.keys),
@@ -64,6 +67,7 @@ pub(crate) fn run(args: &Args, dir: Option<&Path>, out: &mut dyn Write) -> Resul
         Cell::count(files.segments),
         Cell::count(files.log_bytes),
         Cell::count(files.snapshot_bytes),
+        snapshot_keys.map_or(Cell::Missing, Cell::count),
         Cell::count(files.temporary_bytes),
         Cell::count(data.bytes),
         Cell::count(files.disk_bytes),
@@ -73,6 +77,31 @@ pub(crate) fn run(args: &Args, dir: Option<&Path>, out: &mut dyn Write) -> Resul
         },
     ]);
     Ok(table.write_list(args.format, out)?)
+}
+
+/// What stands in the directory, and how many keys the newest snapshot has.
+fn look(dir: &Path) -> Result<(Files, Option<u64>)> {
+    loop {
+        let files = Files::of(dir)?;
+        let Some(snapshot) = &files.snapshot else { return Ok((files, None)) };
+        let mut keys = 0;
+        let read = dump(&dir.join(snapshot), |record| {
+            if let Body::Values(values) = &record.body {
+                keys += values.len() as u64;
+            }
+        });
+        match read {
+            Ok(_) => return Ok((files, Some(keys))),
+            // There is a newer one now.
+            Err(error) if is_not_found(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn is_not_found(error: &pagemark::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == ErrorKind::NotFound)
 }
 
 /// What the values come to.
@@ -113,6 +142,8 @@ struct Files {
     segments: u64,
     log_bytes: u64,
     snapshot_bytes: u64,
+    /// The name of the newest.
+    snapshot: Option<String>,
     temporary_bytes: u64,
     disk_bytes: u64,
 }
@@ -136,7 +167,11 @@ impl Files {
                     files.segments += 1;
                     &mut files.log_bytes
                 }
-                (true, ".snapshot") => &mut files.snapshot_bytes,
+                (true, ".snapshot") => {
+                    // The names sort by seq.
+                    files.snapshot = files.snapshot.max(Some(name.to_string()));
+                    &mut files.snapshot_bytes
+                }
                 (true, ".log.tmp" | ".snapshot.tmp") | (false, "spare.tmp") => {
                     &mut files.temporary_bytes
                 }

@@ -80,6 +80,7 @@ fn stats_count_what_is_there() {
         ("segments", json!(1)),
         ("log_bytes", json!(log[0])),
         ("snapshot_bytes", json!(0)),
+        ("snapshot_keys", json!(null)),
         ("data_bytes", json!(data_bytes)),
     ] {
         assert_eq!(stats[name], expected, "{name} in {stats}");
@@ -90,6 +91,7 @@ fn stats_count_what_is_there() {
     assert_eq!(stats["amplification"], json!(disk_bytes as f64 / data_bytes as f64));
 
     store.compact().expect("a snapshot");
+    store.commit(Key::new("one", "t", 1), NextOffset(1)).expect("a commit");
     store.close().expect("an orderly end");
     let before = look();
     place.file("s/notes.txt", "x".repeat(100_000));
@@ -102,7 +104,8 @@ fn stats_count_what_is_there() {
     {
         assert_eq!(stats[name], json!(sizes(&place, "s", ending).iter().sum::<u64>()), "{stats}");
     }
-    assert_eq!(stats["durable_seq"], 5);
+    assert_eq!(stats["durable_seq"], 6);
+    assert_eq!([&stats["keys"], &stats["snapshot_keys"]], [4, 3], "{stats}");
     assert!(stats["snapshot_bytes"].as_u64() > Some(0), "{stats}");
 }
 
@@ -115,7 +118,7 @@ fn stats_are_a_list_for_people_and_a_row_in_csv() {
         text.starts_with("KEYS             1\nGROUPS           1\nLAST-SEQ         1\n"),
         "{text}"
     );
-    assert_eq!(text.lines().count(), 11);
+    assert_eq!(text.lines().count(), 12);
     let csv = place.run("stats --dir s --format csv").ok();
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(lines.len(), 2);
