@@ -292,7 +292,7 @@ impl Engine {
         let path = self.dir.path().join(&name);
         let file = self
             .dir
-            .open(&name, Access::ReadOnce)
+            .open(&name, Access::Read)
             .map_err(|error| Error::io("read a snapshot", &path, error))?;
         let records = Records { file: &*file, path: &path, header: &header };
         records.compare(&topics, base.last_seq, &self.compaction.signal)?;

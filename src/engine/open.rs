@@ -155,8 +155,7 @@ impl Reading<'_> {
         writer: &mut Writer,
         report: &mut RecoveryReport,
     ) -> Result<Whole> {
-        let snapshots =
-            Snapshots { dir: self.dir, store_id: self.store_id, access: Access::ReadOnce };
+        let snapshots = Snapshots { dir: self.dir, store_id: self.store_id, access: Access::Read };
         let snapshot = snapshots.load_newest(files, self.index, writer, report)?;
         let ground = snapshot.as_ref().map(|snapshot| snapshot.ground);
         let (_, segments) = files.log_behind(ground.map_or(0, |ground| ground.end.next_seq));

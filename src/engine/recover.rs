@@ -39,7 +39,7 @@ impl Loaded {
     /// Its header was durable before it got its name, so a header that is not right is damage
     /// whatever else is known.
     pub(super) fn read(dir: &dyn Dir, first_seq: u64) -> Result<Loaded> {
-        Loaded::read_named(dir, &names::segment(first_seq), first_seq, Access::ReadOnce)
+        Loaded::read_named(dir, &names::segment(first_seq), first_seq, Access::Read)
     }
 
     /// [`Loaded::read`] for a file that may have been renamed, or that is written meanwhile.

@@ -115,7 +115,7 @@ impl<'a> Salvage<'a> {
         let snapshots = files.snapshots.iter().map(|seq| (names::snapshot(*seq), *seq, true));
         for (name, named, is_snapshot) in segments.chain(snapshots) {
             let path = from.path().join(&name);
-            let opened = from.open(&name, Access::ReadOnce);
+            let opened = from.open(&name, Access::Read);
             let file = opened.map_err(|error| Error::io("open a file", &path, error))?;
             let mut bytes = [0; HEADER_LEN];
             let decoded = match file.read_at(0, &mut bytes) {

@@ -62,7 +62,7 @@ fn a_created_file_is_zeros_of_its_size(dir: &dyn Dir) {
         assert_eq!(bytes_of(&*file), vec![0; size as usize]);
         file.write_at(size, b"").unwrap();
         file.sync().unwrap();
-        for access in [Access::Read, Access::ReadOnce, Access::Write] {
+        for access in [Access::Read, Access::Read, Access::Write] {
             let file = dir.open("a", access).unwrap();
             assert_eq!(file.size(), size);
             assert_eq!(bytes_of(&*file), vec![0; size as usize]);
@@ -90,7 +90,7 @@ fn what_is_written_is_read(dir: &dyn Dir) {
     let size = 3 * 4096 + 100;
     let file = dir.create("a", size).unwrap();
     let reader = dir.open("a", Access::Follow).unwrap();
-    let once = dir.open("a", Access::ReadOnce).unwrap();
+    let once = dir.open("a", Access::Read).unwrap();
     let mut expected = vec![0; size as usize];
     let writes = [(0, 1), (4090, 12), (511, 2), (8192, 4096), (size - 1, 1), (size - 200, 200)];
     for (fill, (position, len)) in (1..).zip(writes) {
@@ -109,7 +109,7 @@ fn what_is_written_is_read(dir: &dyn Dir) {
     dir.sync().unwrap();
     drop((file, reader, once));
     assert_eq!(bytes_in(dir, "a"), expected);
-    let once = dir.open("a", Access::ReadOnce).unwrap();
+    let once = dir.open("a", Access::Read).unwrap();
     assert_eq!(aligned_bytes_of(&*once), expected[..3 * DIRECT_ALIGN]);
 }
 
@@ -137,14 +137,14 @@ fn a_read_past_the_end_is_an_error(dir: &dyn Dir) {
 
 fn a_file_opened_for_reading_cannot_be_written(dir: &dyn Dir) {
     dir.create("a", 1000).unwrap();
-    for access in [Access::Read, Access::ReadOnce, Access::Follow] {
+    for access in [Access::Read, Access::Follow] {
         let file = dir.open("a", access).unwrap();
         let error = file.write_at(0, b"x").unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
         file.sync().unwrap();
         assert_eq!(bytes_in(dir, "a"), vec![0; 1000]);
     }
-    for access in [Access::Read, Access::ReadOnce, Access::Follow, Access::Write] {
+    for access in [Access::Read, Access::Follow, Access::Write] {
         assert_eq!(dir.open("b", access).unwrap_err().kind(), NotFound);
     }
     assert_eq!(sorted(dir), ["a"]);

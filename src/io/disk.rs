@@ -132,13 +132,13 @@ impl Dir for DiskDir {
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn SegmentFile>> {
         let flags = match access {
-            Access::Read | Access::ReadOnce | Access::Follow => OFlags::RDONLY,
+            Access::Read | Access::Follow => OFlags::RDONLY,
             Access::Write => OFlags::RDWR,
         };
         let file = open_file(&self.dir, name, flags)?;
         let direct = match access {
-            Access::ReadOnce => open_direct(&self.dir, name),
-            Access::Read | Access::Follow | Access::Write => None,
+            Access::Read => open_direct(&self.dir, name),
+            Access::Follow | Access::Write => None,
         };
         let size = file.metadata()?.len();
         // Pages whose write-back failed before the file was opened stay in the page cache, look

@@ -71,12 +71,9 @@ pub trait Dir: Send + Sync + fmt::Debug {
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Reading what the device has: bytes that are only cached, and were given up by a failed flush,
-    /// are not read.
+    /// Reading what the device has, of a file that nobody writes meanwhile: bytes that are only cached,
+    /// and were given up by a failed flush, are not read. It may go past the page cache.
     Read,
-    /// Reading only, of a file that nobody writes meanwhile and most of which is read once: it may be
-    /// read past the page cache.
-    ReadOnce,
     /// Reading what another process may be writing at the same time, without making its writes any
     /// slower: what is cached stays so, and nothing is read ahead.
     Follow,

@@ -27,6 +27,8 @@ pub fn scale(args: &Args) {
     let mut rows = vec![row(&[
         "store",
         "built in s",
+        "compacted",
+        "backed up",
         "disk MB, most",
         "compactions",
         "stopped by",
@@ -55,7 +57,7 @@ pub fn scale(args: &Args) {
             let [open, cpu, memory] = opened.map(|rounds| median(rounds).unwrap_or(0.0));
             let mut cells = row(&[child.trim_start_matches("child-")]);
             cells.append(&mut built);
-            cells.resize(4, String::new());
+            cells.resize(6, String::new());
             let numbers = [open, cpu, memory / keys as f64, disk_bytes(&store) as f64 / 1e6];
             cells.push(stop.to_owned());
             cells.extend(numbers.map(short));
@@ -88,19 +90,7 @@ pub fn fill_keys(args: &Args) {
         }
         store.commit_batch(&batch).expect("commit");
     }
-    let filled = started.elapsed();
-    let most = disk_bytes(Path::new(&args.rest[0]));
-    let report = store.compact().expect("compact");
-    // A tail behind the snapshot, as there always is one.
-    store.commit(Key::new("g", "t", 0), NextOffset(1)).expect("commit");
-    store.sync().expect("sync");
-    eprintln!("filled in {filled:?}; {report:?}");
-    child::tell(&format!(
-        "{:.1} {} {}",
-        started.elapsed().as_secs_f64(),
-        most / 1_000_000,
-        store.stats().compaction.completed
-    ));
+    finish(&store, &args.rest[0], started, 0);
 }
 
 /// The child that commits over and over the same keys while the store compacts itself.
@@ -117,14 +107,24 @@ pub fn fill_commits(args: &Args) {
             most = most.max(disk_bytes(Path::new(&args.rest[0])));
         }
     }
-    let stats = store.stats();
-    eprintln!("{:?}; {:?}", started.elapsed(), stats);
-    child::tell(&format!(
-        "{:.1} {} {}",
-        started.elapsed().as_secs_f64(),
-        most / 1_000_000,
-        stats.compaction.completed
-    ));
+    finish(&store, &args.rest[0], started, most);
+}
+
+/// Compacts and backs up a store that was filled, and tells how long all of it took.
+fn finish(store: &OffsetStore, path: &str, started: Instant, most: u64) -> ! {
+    let filled = started.elapsed().as_secs_f64();
+    let most = most.max(disk_bytes(Path::new(path))) / 1_000_000;
+    let started = Instant::now();
+    store.compact().expect("compact");
+    let compacted = started.elapsed().as_secs_f64();
+    let started = Instant::now();
+    store.backup(Path::new(path).with_extension("backup")).expect("back up");
+    let backed_up = started.elapsed().as_secs_f64();
+    // A tail behind the snapshot, as there always is one.
+    store.commit(Key::new("g", "t", 0), NextOffset(1)).expect("commit");
+    store.sync().expect("sync");
+    let completed = store.stats().compaction.completed;
+    child::tell(&format!("{filled:.1} {compacted:.2} {backed_up:.2} {most} {completed}"));
 }
 
 /// The child that opens a store and tells what that took.
