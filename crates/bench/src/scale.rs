@@ -37,12 +37,14 @@ pub fn scale(args: &Args) {
         "RSS, bytes a key",
         "disk MB",
     ])];
-    for (child, keys) in [("child-keys", KEYS), ("child-commits", GROUPS * 100)] {
+    let stores =
+        [("child-keys", KEYS), ("child-keys", KEYS / 100), ("child-commits", GROUPS * 100)];
+    for (child, keys) in stores {
         let dir = TempDir::new(&args.dir);
         let store = dir.0.join("store");
         let path = store.display().to_string();
         eprintln!("building: {child}");
-        let built = child::run_and_kill(&[child, &path]);
+        let built = child::run_and_kill(&[child, &path, &keys.to_string()]);
         let mut built: Vec<String> = built.split(' ').map(str::to_owned).collect();
         for stop in ["kill", "close"] {
             if stop == "close" {
@@ -55,7 +57,8 @@ pub fn scale(args: &Args) {
                 opened.iter_mut().zip(told).for_each(|(all, one)| all.push(one));
             }
             let [open, cpu, memory] = opened.map(|rounds| median(rounds).unwrap_or(0.0));
-            let mut cells = row(&[child.trim_start_matches("child-")]);
+            let mut cells =
+                row(&[&format!("{} {}", short(keys as f64), child.trim_start_matches("child-"))]);
             cells.append(&mut built);
             cells.resize(6, String::new());
             let numbers = [open, cpu, memory / keys as f64, disk_bytes(&store) as f64 / 1e6];
@@ -81,7 +84,8 @@ fn row(cells: &[&str]) -> Vec<String> {
 pub fn fill_keys(args: &Args) {
     let store = open(&args.rest[0], true);
     let started = Instant::now();
-    for i in 0..KEYS / 100 {
+    let keys: usize = args.rest[1].parse().expect("a number of keys");
+    for i in 0..keys / 100 {
         let (group, topic) =
             (format!("billing-service-{:06}", i / 100), format!("orders-events-{:06}", i % 100));
         let mut batch = CommitBatch::new(&group);
