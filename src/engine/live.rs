@@ -16,7 +16,7 @@ use crate::format::entry::Entry;
 use crate::format::mark::Mark;
 use crate::format::names;
 use crate::format::scan::{Body, Ending, Remains, Scanner, Step, Stop, end_of_data, search};
-use crate::index::{Index, Set, Topic, Writer};
+use crate::index::{Index, Writer};
 use crate::io::{Access, Dir};
 use crate::key::Seq;
 use crate::report::RecoveryReport;
@@ -26,7 +26,7 @@ use super::decide::Next;
 use super::dump::change;
 use super::open::Files;
 use super::read_log::{check_store, connection, foreign_is_damage, judge};
-use super::recover::{Loaded, Replay, Stated, Tail};
+use super::recover::{Ahead, Loaded, Names, Replay, Stated, Tail};
 
 /// How much is read first: a refresh finds little that is new, or nothing.
 const FIRST_PIECE: usize = 4096;
@@ -48,7 +48,7 @@ pub(super) type Visit<'a> = &'a mut dyn FnMut(Seq, &Change<'_>);
 
 impl Seen<'_> {
     /// Notes the changes of a record that was replayed.
-    fn note(&mut self, seq: u64, body: &Body<'_>, names: &[Arc<Topic>]) {
+    fn note(&mut self, seq: u64, body: &Body<'_>, names: &Names) {
         let Body::Batch(entries) = body else { return };
         if seq <= self.seq {
             return;
@@ -59,7 +59,7 @@ impl Seen<'_> {
             let (Entry::Set { name, .. }
             | Entry::Delete { name, .. }
             | Entry::DeleteTopic { name }) = entry;
-            if let (Some(visit), Some(topic)) = (&mut self.visit, names.get(name as usize)) {
+            if let (Some(visit), Some(topic)) = (&mut self.visit, names.topic(name)) {
                 visit(Seq(seq), &change(entry, (topic.group(), topic.name())));
             }
         }
@@ -74,8 +74,7 @@ pub(super) struct LiveLog {
     store_id: u128,
     segment: Loaded,
     scanner: Scanner,
-    /// The topics by the ids that they have in this segment.
-    names: Vec<Arc<Topic>>,
+    names: Names,
     last_seq: u64,
     stated: Stated,
     report: RecoveryReport,
@@ -98,7 +97,7 @@ impl LiveLog {
             store_id: segment.header.store_id,
             scanner: scanner(&segment),
             segment,
-            names: Vec::new(),
+            names: Names::default(),
             last_seq,
             stated: Stated { seq: durable, unknown: false },
             report: RecoveryReport::default(),
@@ -213,10 +212,11 @@ impl LiveLog {
             index: &self.index,
             writer: &mut self.writer,
             report: &mut self.report,
+            names: &mut self.names,
             last_seq: self.last_seq,
             stated: self.stated,
         };
-        let mut ahead = Vec::with_capacity(Set::MANY);
+        let mut ahead = Ahead::default();
         let mut at = 0;
         let result = loop {
             let epoch = self.scanner.epoch();
@@ -232,14 +232,18 @@ impl LiveLog {
                 Body::Open(open) if self.at_end && open.epoch - epoch > 1 => {
                     Err(Error::corrupt("a session goes on from records that were not read"))
                 }
-                _ => replay.record(record, &mut self.names, &mut ahead),
+                _ => replay.record(record, &mut ahead),
             };
             if let Err(error) = outcome {
                 break Err(error.with_path(&self.segment.path).at(position));
             }
-            seen.note(seq, &body, &self.names);
+            if seen.visit.is_some() {
+                // Whoever is shown changes wants their names.
+                replay.catch_up(&mut ahead);
+            }
+            seen.note(seq, &body, replay.names);
         };
-        replay.catch_up(&mut ahead, &mut self.names);
+        replay.catch_up(&mut ahead);
         (self.last_seq, self.stated) = (replay.last_seq, replay.stated);
         result
     }
@@ -259,9 +263,7 @@ impl LiveLog {
 
     /// Goes on in the next segment.
     fn enter(&mut self, next: Loaded) {
-        for topic in self.names.drain(..) {
-            self.index.discard_if_empty(&mut self.writer, &topic);
-        }
+        self.names.end_segment(&self.index, &mut self.writer);
         self.scanner = scanner(&next);
         self.segment = next;
     }
@@ -281,7 +283,7 @@ impl LiveLog {
             chain: self.scanner.chain(),
         };
         let base_ms = self.scanner.base_ms();
-        Tail { ending, end, base_ms, names: Vec::new(), remains: Remains::default() }
+        Tail { ending, end, base_ms, remains: Remains::default() }
     }
 
     /// What stands behind the end.

@@ -29,6 +29,7 @@ mod signal;
 mod snapshot;
 mod spare;
 mod sync;
+mod topics;
 mod verify;
 mod view;
 

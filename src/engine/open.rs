@@ -283,7 +283,7 @@ impl Opening<'_> {
         if self.lock.store_id().is_none() {
             self.record_store(found.store_id)?;
         }
-        for topic in &found.tail.names {
+        for topic in &found.names {
             self.index.discard_if_empty(&mut writer, topic);
         }
         report.clean = found.clean;
@@ -338,12 +338,12 @@ impl Opening<'_> {
         let segment = self.segment(current.first_seq, current.header, current.newest_mark())?;
         segment.erase(u64::from(end.position), found.tail.remains.end)?;
         let segment = Arc::new(segment);
-        let names = u32::try_from(found.tail.names.len()).unwrap_or(u32::MAX);
+        let names = u32::try_from(found.names.len()).unwrap_or(u32::MAX);
         let mut appender =
             Appender::resume(Arc::clone(&segment), 1, end, found.tail.base_ms, names);
         let sealed = found.tail.ending == Ending::Sealed;
         if !sealed && appender.has_room(Open::RECORD_LEN) {
-            for (id, topic) in (0..).zip(&found.tail.names) {
+            for (id, topic) in (0..).zip(&found.names) {
                 topic.set_tag(appender.tag(id).0);
             }
             appender.append_open(open, end.last_seq)?;

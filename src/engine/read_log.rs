@@ -9,14 +9,14 @@ use crate::format::header::FileHeader;
 use crate::format::mark::{Mark, MarkState};
 use crate::format::names;
 use crate::format::scan::Ending;
-use crate::index::{Index, Writer};
+use crate::index::{Index, Topic, Writer};
 use crate::io::{Dir, SegmentFile};
 use crate::report::{Cut, RecoveryReport};
 use crate::segment::End;
 
 use super::decide::{Damage, Decision, Next, Promise, Seal, decide};
 use super::log::Past;
-use super::recover::{Loaded, Replay, Stated, Tail};
+use super::recover::{Loaded, Names, Replay, Stated, Tail};
 
 /// Where the log ends, and what has to be done about it.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(super) struct Found {
     /// What is in front of it.
     pub(super) past: Past,
     pub(super) tail: Tail,
+    /// The topics by the ids that they have in that segment.
+    pub(super) names: Vec<Arc<Topic>>,
     /// Segments behind the end.
     pub(super) dropped: Vec<u64>,
     /// Segments of which something may not be durable, oldest first.
@@ -76,10 +78,12 @@ impl LogReader<'_> {
     /// Reads segments until the log ends.
     pub(super) fn read(&self, writer: &mut Writer, report: &mut RecoveryReport) -> Result<Found> {
         let mut past = Past { segments: Vec::new(), end: self.ground.map(|g| (g.end, g.salt)) };
+        let mut names = Names::default();
         let mut replay = Replay {
             index: self.index,
             writer,
             report,
+            names: &mut names,
             last_seq: self.ground.map_or(0, |ground| ground.end.last_seq),
             stated: Stated { seq: self.ground.map_or(0, |g| g.durable), unknown: false },
         };
@@ -116,9 +120,7 @@ impl LogReader<'_> {
                 }
                 past.segments.push(current.behind());
                 past.end = Some((tail.end, current.header.salt));
-                for topic in &tail.names {
-                    replay.index.discard_if_empty(replay.writer, topic);
-                }
+                replay.names.end_segment(replay.index, replay.writer);
                 current = next;
                 continue;
             }
@@ -140,6 +142,7 @@ impl LogReader<'_> {
                 past,
                 current,
                 tail,
+                names: replay.names.all(),
                 dropped,
                 unflushed,
                 unconfirmed,

@@ -19,6 +19,7 @@ use crate::report::RecoveryReport;
 use crate::segment::{End, MIN_FILE_SIZE, RecordReader, Way, read_records};
 
 use super::log::Behind;
+use super::topics::{Named, Topics};
 
 /// A segment of which the front was read: all but its records.
 #[derive(Debug)]
@@ -185,9 +186,50 @@ pub(super) struct Tail {
     pub(super) ending: Ending,
     pub(super) end: End,
     pub(super) base_ms: i64,
-    /// The topics by the ids that they have in this segment.
-    pub(super) names: Vec<Arc<Topic>>,
     pub(super) remains: Remains,
+}
+
+/// The topics that a replay has met, and those that the present segment names.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    topics: Topics,
+    /// The numbers of the topics by the ids that they have in the segment.
+    ids: Vec<u32>,
+}
+
+impl Names {
+    /// The topic with this id.
+    pub(super) fn topic(&self, id: u32) -> Option<&Arc<Topic>> {
+        self.topics.get(*self.ids.get(id as usize)?)
+    }
+
+    /// The topics of the segment, by their ids.
+    pub(super) fn all(&self) -> Vec<Arc<Topic>> {
+        self.ids.iter().filter_map(|number| self.topics.get(*number).cloned()).collect()
+    }
+
+    /// Goes on to another segment. Topics that were named and have no value leave the index.
+    pub(super) fn end_segment(&mut self, index: &Index, writer: &mut Writer) {
+        for topic in self.topics.end_segment(self.ids.len()) {
+            index.discard_if_empty(writer, &topic);
+        }
+        self.ids.clear();
+    }
+}
+
+/// What was read and not applied yet.
+#[derive(Debug)]
+pub(super) struct Ahead<'a> {
+    /// Names that follow those that are there.
+    names: Vec<Named<'a>>,
+    /// Commits to names that are there, or ahead too.
+    sets: Vec<Set<'a>>,
+}
+
+impl Default for Ahead<'_> {
+    fn default() -> Self {
+        Ahead { names: Vec::with_capacity(Named::MANY), sets: Vec::with_capacity(Set::MANY) }
+    }
 }
 
 /// Replays segments, in their order, into the index.
@@ -196,6 +238,7 @@ pub(super) struct Replay<'a> {
     pub(super) index: &'a Index,
     pub(super) writer: &'a mut Writer,
     pub(super) report: &'a mut RecoveryReport,
+    pub(super) names: &'a mut Names,
     pub(super) last_seq: u64,
     pub(super) stated: Stated,
 }
@@ -207,15 +250,14 @@ impl Replay<'_> {
     }
 
     fn records(&mut self, loaded: &Loaded, reader: &mut RecordReader<'_>) -> Result<Tail> {
-        let mut names = Vec::new();
         while reader.fill().map_err(|error| loaded.failed(error))? {
-            let mut ahead = Vec::with_capacity(Set::MANY);
+            let mut ahead = Ahead::default();
             for record in reader.records() {
                 let position = record.position;
-                self.record(record, &mut names, &mut ahead)
+                self.record(record, &mut ahead)
                     .map_err(|error| error.with_path(&loaded.path).at(position))?;
             }
-            self.catch_up(&mut ahead, &mut names);
+            self.catch_up(&mut ahead);
         }
         let (ending, remains) = loaded.ending(reader)?;
         self.stated.add_remains(&remains);
@@ -232,27 +274,25 @@ impl Replay<'_> {
             next_seq: scanner.next_seq(),
             chain: scanner.chain(),
         };
-        Ok(Tail { ending, end, base_ms: scanner.base_ms(), names, remains })
+        Ok(Tail { ending, end, base_ms: scanner.base_ms(), remains })
     }
 
-    /// Replays one record. What it sets is read ahead.
-    pub(super) fn record<'a>(
-        &mut self,
-        record: Record<'a>,
-        names: &mut Vec<Arc<Topic>>,
-        ahead: &mut Vec<Set<'a>>,
-    ) -> Result<()> {
+    /// Replays one record. What it names and sets is read ahead.
+    pub(super) fn record<'a>(&mut self, record: Record<'a>, ahead: &mut Ahead<'a>) -> Result<()> {
         self.stated.add(record.durable.unwrap_or(0));
         self.report.records += 1;
         match record.body {
             Body::Start(_) | Body::Open(_) | Body::Seal(_) => {}
             Body::Name(name) => {
-                if name.id as usize != names.len() {
+                if name.id as usize != self.names.ids.len() + ahead.names.len() {
                     return Err(malformed());
                 }
-                names.push(self.index.resolve(name.group, name.topic));
+                ahead.names.push(Named::new(self.index, name.group, name.topic));
+                if ahead.names.len() == Named::MANY {
+                    self.catch_up(ahead);
+                }
             }
-            Body::Batch(entries) => self.batch(entries, record.seq, names, ahead)?,
+            Body::Batch(entries) => self.batch(entries, record.seq, ahead)?,
             Body::Unknown if record.kind & kind::OPTIONAL != 0 => self.report.skipped += 1,
             Body::Unknown => {
                 return Err(Error::unsupported(format!(
@@ -270,20 +310,14 @@ impl Replay<'_> {
     }
 
     /// Reads what a batch sets ahead, and deletes what it deletes.
-    fn batch<'a>(
-        &mut self,
-        entries: Entries<'a>,
-        seq: u64,
-        names: &mut [Arc<Topic>],
-        ahead: &mut Vec<Set<'a>>,
-    ) -> Result<()> {
+    fn batch<'a>(&mut self, entries: Entries<'a>, seq: u64, ahead: &mut Ahead<'a>) -> Result<()> {
         for entry in entries {
             let entry = entry.map_err(entry_error)?;
             self.report.changes += 1;
             let (Entry::Set { name, .. }
             | Entry::Delete { name, .. }
             | Entry::DeleteTopic { name }) = entry;
-            if name as usize >= names.len() {
+            if name as usize >= self.names.ids.len() + ahead.names.len() {
                 return Err(malformed());
             }
             match entry {
@@ -298,28 +332,37 @@ impl Replay<'_> {
                 } => {
                     let value =
                         Value { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata, seq };
-                    ahead.push(Set { topic: name, partition, value });
-                    if ahead.len() == Set::MANY {
-                        self.catch_up(ahead, names);
+                    ahead.sets.push(Set { topic: name, partition, value });
+                    if ahead.sets.len() == Set::MANY {
+                        self.catch_up(ahead);
                     }
                 }
                 Entry::Delete { name, partition } => {
-                    self.catch_up(ahead, names);
-                    self.index.delete(self.writer, &names[name as usize], partition, seq);
+                    self.catch_up(ahead);
+                    let topic = self.names.topic(name).ok_or_else(malformed)?;
+                    self.index.delete(self.writer, topic, partition, seq);
                 }
                 Entry::DeleteTopic { name } => {
-                    self.catch_up(ahead, names);
-                    self.index.delete_topic(self.writer, &names[name as usize], seq);
+                    self.catch_up(ahead);
+                    let topic = self.names.topic(name).ok_or_else(malformed)?;
+                    self.index.delete_topic(self.writer, topic, seq);
                 }
             }
         }
         Ok(())
     }
 
-    /// Applies what was read ahead: commits whose names are there.
-    pub(super) fn catch_up(&mut self, ahead: &mut Vec<Set<'_>>, names: &mut [Arc<Topic>]) {
-        self.index.set_many(self.writer, names, ahead);
-        ahead.clear();
+    /// Applies what was read ahead.
+    pub(super) fn catch_up(&mut self, ahead: &mut Ahead<'_>) {
+        let Names { topics, ids } = &mut *self.names;
+        topics.resolve(self.index, &ahead.names, ids);
+        ahead.names.clear();
+        for set in &mut ahead.sets {
+            // The names of all were there or ahead, as was checked when they were read.
+            set.topic = ids.get(set.topic as usize).copied().unwrap_or(u32::MAX);
+        }
+        self.index.set_many(self.writer, topics.all(), &ahead.sets);
+        ahead.sets.clear();
     }
 }
 

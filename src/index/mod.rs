@@ -184,6 +184,11 @@ impl Index {
         self.with_resolved(group, topic, Arc::clone)
     }
 
+    /// The hash of a group and topic, for tables beside this one.
+    pub(crate) fn hash(&self, group: &str, topic: &str) -> u64 {
+        self.hasher.pair(group, topic)
+    }
+
     /// Calls `then` with the topic that [`resolve`](Index::resolve) would return, without counting a
     /// reference to it.
     pub(crate) fn with_resolved<R>(

@@ -124,7 +124,7 @@ mod tests {
     use crate::format::RECORDS_START;
     use crate::format::header::FileKind;
     use crate::format::record::{RecordBuffer, Seed, Start, kind};
-    use crate::io::sim::SimDisk;
+    use crate::io::sim::{Op, SimDisk};
     use std::sync::Arc;
 
     const SIZE: u64 = 1 << 20;
@@ -197,6 +197,26 @@ mod tests {
             let (records, ending, memory) = read(&*file, SMALL);
             assert_eq!((records, ending), (6, Ending::Broken));
             assert!(memory as u64 <= most, "{words} words: {memory} bytes");
+        }
+    }
+
+    #[test]
+    fn a_failed_read_is_an_error_wherever_it_happens() {
+        for ahead in [false, true] {
+            for nth in 0..=4 {
+                let disk = SimDisk::new();
+                let file = disk.dir().create("f", SIZE).unwrap();
+                disk.fail_nth(Op::Read, nth, io::ErrorKind::Other);
+                let way = Way { piece: 256 << 10, ahead };
+                let read = read_records(&*file, &header(), way, |reader| {
+                    while reader.fill()? {
+                        assert_eq!(reader.records().count(), 0);
+                    }
+                    reader.ending()
+                });
+                // Four pieces, and nothing else is read of a file without records.
+                assert_eq!(read.is_err(), nth < 4, "read {nth}, {ahead}: {read:?}");
+            }
         }
     }
 }

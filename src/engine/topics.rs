@@ -1,0 +1,200 @@
+//! The topics that a replay has met, so that it finds those of one segment again in the next.
+//!
+//! Every segment names its topics anew. Asking the index for each of them would cost several cache
+//! misses, one after the other; here those of many names overlap.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+use crate::index::{Index, Topic};
+
+/// A group and topic that a segment names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named<'a> {
+    /// The hash that the index has for them.
+    hash: u64,
+    group: &'a str,
+    topic: &'a str,
+}
+
+impl<'a> Named<'a> {
+    /// How many it takes for the loads of all to overlap.
+    pub(super) const MANY: usize = 64;
+
+    pub(super) fn new(index: &Index, group: &'a str, topic: &'a str) -> Named<'a> {
+        Named { hash: index.hash(group, topic), group, topic }
+    }
+
+    fn is(&self, topic: &Topic) -> bool {
+        topic.name() == self.topic && topic.group() == self.group
+    }
+}
+
+/// Topics by number.
+#[derive(Debug, Default)]
+pub(super) struct Topics {
+    all: Vec<Arc<Topic>>,
+    /// Of names that share a hash, only the first is found.
+    by_hash: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
+    /// Those that had no value when they were named.
+    empty: Vec<Arc<Topic>>,
+}
+
+impl Topics {
+    /// The topics, by their numbers.
+    pub(super) fn all(&mut self) -> &mut [Arc<Topic>] {
+        &mut self.all
+    }
+
+    /// The topic with this number.
+    pub(super) fn get(&self, number: u32) -> Option<&Arc<Topic>> {
+        self.all.get(number as usize)
+    }
+
+    /// Adds the numbers of the topics with these names to `numbers`.
+    pub(super) fn resolve(&mut self, index: &Index, names: &[Named<'_>], numbers: &mut Vec<u32>) {
+        const NONE: u32 = u32::MAX;
+        for names in names.chunks(Named::MANY) {
+            let mut found = [NONE; Named::MANY];
+            for (found, name) in found.iter_mut().zip(names) {
+                *found = self.by_hash.get(&name.hash).copied().unwrap_or(NONE);
+            }
+            // First all topics are loaded, then the texts that they lead to.
+            let topics = || found.iter().filter_map(|found| self.all.get(*found as usize));
+            let sum = |sum: usize, number: usize| sum.wrapping_add(number);
+            std::hint::black_box(topics().map(|topic| topic.group().as_ptr().addr()).fold(0, sum));
+            let first = |topic: &Arc<Topic>| topic.group().as_bytes().first().copied();
+            std::hint::black_box(topics().filter_map(first).map(usize::from).fold(0, sum));
+            for (found, name) in found.iter().zip(names) {
+                numbers.push(self.number(index, name, *found));
+            }
+        }
+    }
+
+    /// The number of the topic with this name, which may be `found`.
+    fn number(&mut self, index: &Index, name: &Named<'_>, found: u32) -> u32 {
+        if let Some(topic) = self.all.get_mut(found as usize)
+            && name.is(topic)
+        {
+            if topic.is_detached() {
+                *topic = index.resolve(name.group, name.topic);
+                self.empty.push(Arc::clone(topic));
+            }
+            return found;
+        }
+        let topic = index.resolve(name.group, name.topic);
+        if topic.live() == 0 {
+            self.empty.push(Arc::clone(&topic));
+        }
+        // There are fewer names than that in all segments that a disk can hold: see `end_segment`.
+        let number = self.all.len() as u32;
+        self.all.push(topic);
+        self.by_hash.entry(name.hash).or_insert(number);
+        number
+    }
+
+    /// Ends a segment with so many names, and returns the topics that had no value when they were
+    /// named in it. Numbers are not valid any more after this.
+    ///
+    /// What stays in memory is in proportion to one segment: topics that come and go for ever are
+    /// forgotten.
+    pub(super) fn end_segment(&mut self, names: usize) -> Vec<Arc<Topic>> {
+        const FEW: usize = 1024;
+        if self.all.len() > FEW + 2 * names {
+            self.all.clear();
+            self.by_hash.clear();
+        }
+        std::mem::take(&mut self.empty)
+    }
+}
+
+/// The hash of something that is a hash.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::Value;
+
+    fn value(seq: u64) -> Value<'static> {
+        Value {
+            offset: 1,
+            leader_epoch: None,
+            timestamp_ms: 0,
+            expire_at_ms: None,
+            metadata: "",
+            seq,
+        }
+    }
+
+    #[test]
+    fn names_are_found_again_and_those_that_share_a_hash_are_kept_apart() {
+        let (index, mut writer) = Index::new(1);
+        let mut topics = Topics::default();
+        // Three names with one hash, and one with another.
+        let names = [("g", "a", 7), ("g", "b", 7), ("h", "a", 7), ("h", "b", 8)]
+            .map(|(group, topic, hash)| Named { hash, group, topic });
+        for segment in 1..6 {
+            let mut numbers = Vec::new();
+            topics.resolve(&index, &names, &mut numbers);
+            topics.resolve(&index, &names, &mut numbers);
+            assert_eq!(numbers.len(), 8);
+            for (number, name) in numbers.iter().zip(names.iter().chain(&names)) {
+                let topic = &mut topics.all()[*number as usize];
+                assert!(name.is(topic));
+                assert!(index.set(&mut writer, topic, 0, value(segment)));
+            }
+            assert_eq!(index.keys(), 4);
+            // The two that are not found were asked for twice before they had a value.
+            let empty = topics.end_segment(names.len());
+            assert_eq!(empty.len(), if segment == 1 { 6 } else { 0 }, "in segment {segment}");
+        }
+    }
+
+    #[test]
+    fn a_topic_that_is_gone_is_made_again() {
+        let (index, mut writer) = Index::new(1);
+        let mut topics = Topics::default();
+        let names = [Named::new(&index, "g", "t")];
+        for segment in 1..4 {
+            let mut numbers = Vec::new();
+            topics.resolve(&index, &names, &mut numbers);
+            let topic = topics.all()[numbers[0] as usize].clone();
+            assert!(index.set(&mut writer, &topic, 0, value(2 * segment)));
+            assert_eq!(topics.end_segment(1).len(), 1);
+            index.delete(&mut writer, &topic, 0, 2 * segment + 1);
+            assert!(topic.is_detached());
+        }
+    }
+
+    #[test]
+    fn topics_that_come_and_go_are_forgotten() {
+        let (index, _) = Index::new(1);
+        let mut topics = Topics::default();
+        for segment in 0..100 {
+            let texts: Vec<_> = (0..1000).map(|i| format!("{segment}-{i}")).collect();
+            let names: Vec<_> = texts.iter().map(|text| Named::new(&index, "g", text)).collect();
+            topics.resolve(&index, &names, &mut Vec::new());
+            topics.end_segment(names.len());
+            assert!(topics.all().len() <= 3024 && topics.by_hash.len() <= 3024);
+        }
+    }
+}
