@@ -322,7 +322,10 @@ impl OffsetStore {
 
     /// Makes everything durable, marks the store as closed in order, and frees the directory.
     ///
-    /// Other handles of the store go on reading from memory; their commits fail with `Closed`.
+    /// Other handles of the store go on reading from memory; their commits fail with `Closed`. A log
+    /// that takes longer to read than a snapshot of what lives in it is compacted first, unless the
+    /// options say otherwise, so that the next open is fast. A store that is dropped without this call
+    /// is closed, too, but not compacted.
     ///
     /// # Errors
     ///

@@ -12,8 +12,9 @@ use pagemark::{
 };
 
 const VARIABLE: &str = "PAGEMARK_TEST_WRITER";
-/// Commits of one writer.
+/// Commits of one writer; the variable asks for more, for a run of minutes.
 const COMMITS: i64 = 4_000;
+const COMMITS_VARIABLE: &str = "PAGEMARK_TEST_COMMITS";
 /// After so many it deletes the group `gone` for good.
 const DELETED_AT: i64 = 1_500;
 const GROUPS: [&str; 3] = ["billing", "gone", "größe"];
@@ -35,7 +36,8 @@ fn the_writer_of_the_other_tests() {
     let (pwrite, dir) = orders.split_once(' ').unwrap();
     let options = options(if pwrite == "true" { WritePath::Pwrite } else { WritePath::Auto });
     let mut store = options.open(dir).unwrap();
-    for offset in 1..=COMMITS {
+    let commits = std::env::var(COMMITS_VARIABLE).map_or(COMMITS, |text| text.parse().unwrap());
+    for offset in 1..=commits {
         let group = GROUPS[(offset % 3) as usize];
         if group != "gone" || offset < DELETED_AT {
             let partition = (offset / 3 % 5) as i32;
