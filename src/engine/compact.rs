@@ -139,6 +139,8 @@ impl Compaction {
 enum Pace {
     /// Somebody waits for it.
     Fast,
+    /// The store is about to be closed: what is left should be small, and soon.
+    Closing,
     /// As slowly as it can be without the log growing too much meanwhile.
     Background,
 }
@@ -159,7 +161,7 @@ impl Engine {
         let by_itself = by_itself && !self.compaction.signal.is_stopped();
         if by_itself && tail_bytes > SHORT.max(self.compaction.live_bytes(self.index.keys())) {
             // Without a snapshot the log is as good as ever.
-            let _ = self.compact_at(Pace::Fast);
+            let _ = self.compact_at(Pace::Closing);
         }
     }
 
@@ -208,11 +210,15 @@ impl Engine {
         let size = {
             let log = self.log()?;
             log.check_open()?;
-            let seals = pace == Pace::Fast && log.has_unsealed_data();
+            let seals = pace != Pace::Background && log.has_unsealed_data();
             seals.then(|| log.least_size(&self.index))
         };
         if let Some(size) = size {
             // Not under the log's lock, where it would hold up commits.
+            if pace == Pace::Closing {
+                // The next open reads all of the segment that it goes on in.
+                self.spare.discard();
+            }
             self.spare.make_ready(size)?;
             self.log()?.seal(&self.index, self.durable())?;
         }
@@ -276,7 +282,7 @@ impl Engine {
                 unsynced = 0;
             }
             let time = match pace {
-                Pace::Fast => Duration::ZERO,
+                Pace::Fast | Pace::Closing => Duration::ZERO,
                 // The snapshot has to be whole when the log has grown by half its size.
                 Pace::Background if (self.appended_bytes()? - appended) * 2 >= snapshot.bytes() => {
                     Duration::ZERO

@@ -107,6 +107,11 @@ impl Spare {
         lock(&self.ready).taken = false;
     }
 
+    /// Gives up the segment that is ready.
+    pub(crate) fn discard(&self) {
+        lock(&self.ready).segment = None;
+    }
+
     /// Prepares a segment of `size` now, unless one is ready.
     pub(crate) fn make_ready(&self, size: u64) -> Result<()> {
         let mut ready = lock(&self.ready);

@@ -50,6 +50,8 @@ fn main() -> ExitCode {
         "child-open" => replay::open(&args),
         "child-keys" => scale::fill_keys(&args),
         "child-commits" => scale::fill_commits(&args),
+        "child-one-key" => scale::fill_one_key(&args),
+        "child-new-keys" => scale::fill_new_keys(&args),
         "child-reopen" => scale::reopen(&args),
         "child-memory" => memory::fill(&args),
         _ => {

@@ -19,6 +19,10 @@ use crate::workload::Workload;
 /// 1,000 groups of 100 topics of 100 partitions.
 const KEYS: usize = 10_000_000;
 const COMMITS: usize = 100_000_000;
+/// Commits to one key, and groups that are made and deleted again.
+const TURNS: usize = 10_000_000;
+/// Groups that are there at a time.
+const LIVE: usize = 100;
 const STALL_COMMITS: usize = 4_000_000;
 
 /// Builds both stores in processes that are killed, and opens them in new ones.
@@ -37,8 +41,13 @@ pub fn scale(args: &Args) {
         "RSS, bytes a key",
         "disk MB",
     ])];
-    let stores =
-        [("child-keys", KEYS), ("child-keys", KEYS / 100), ("child-commits", GROUPS * 100)];
+    let stores = [
+        ("child-keys", KEYS),
+        ("child-keys", KEYS / 100),
+        ("child-commits", GROUPS * 100),
+        ("child-one-key", 1),
+        ("child-new-keys", LIVE),
+    ];
     for (child, keys) in stores {
         let dir = TempDir::new(&args.dir);
         let store = dir.0.join("store");
@@ -114,6 +123,36 @@ pub fn fill_commits(args: &Args) {
     finish(&store, &args.rest[0], started, most);
 }
 
+/// The child that commits to one key.
+pub fn fill_one_key(args: &Args) {
+    turns(args, |store, i| {
+        store.commit(Key::new("g", "t", 0), NextOffset(i as i64)).expect("commit");
+    });
+}
+
+/// The child that commits to ever new groups and deletes them again.
+pub fn fill_new_keys(args: &Args) {
+    let group = |i: usize| format!("console-consumer-{i}");
+    turns(args, |store, i| {
+        store.commit(Key::new(&group(i), "t", 0), NextOffset(1)).expect("commit");
+        if let Some(before) = i.checked_sub(LIVE) {
+            store.delete_group(&group(before)).expect("delete");
+        }
+    });
+}
+
+fn turns(args: &Args, turn: impl Fn(&OffsetStore, usize)) {
+    let store = open(&args.rest[0], true);
+    let (started, mut most) = (Instant::now(), 0);
+    for i in 0..TURNS {
+        turn(&store, i);
+        if i % 20_000 == 0 {
+            most = most.max(disk_bytes(Path::new(&args.rest[0])));
+        }
+    }
+    finish(&store, &args.rest[0], started, most);
+}
+
 /// Compacts and backs up a store that was filled, and tells how long all of it took.
 fn finish(store: &OffsetStore, path: &str, started: Instant, most: u64) -> ! {
     let filled = started.elapsed().as_secs_f64();
@@ -139,7 +178,7 @@ pub fn reopen(args: &Args) {
     let store = open(&args.rest[0], args.rest[1] == "close");
     let (elapsed, cpu) = (started.elapsed(), processor_seconds() - cpu);
     let grown = anonymous_bytes().saturating_sub(before);
-    assert!(store.stats().keys >= 100_000, "the store is there");
+    assert!(store.stats().keys > 0, "the store is there");
     if args.rest[1] == "close" {
         store.close().expect("close");
     }
