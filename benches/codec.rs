@@ -12,7 +12,7 @@ const COMMITS: u64 = 100_000;
 fn decoding(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().unwrap();
     let mut workload = Workload::new();
-    let options = Options::new().durability(Durability::Buffered);
+    let options = Options::new().durability(Durability::Buffered).auto_compact(false);
     let store = options.open(dir.path()).unwrap();
     for _ in 0..COMMITS {
         let (key, number) = workload.pick();
