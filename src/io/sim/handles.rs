@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use super::content::Content;
 use super::names::FileId;
@@ -52,19 +52,7 @@ impl Dir for SimDisk {
     }
 
     fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn SegmentFile>> {
-        let mut state = self.state();
-        let failure = match state.plan.start(Op::Create) {
-            Verdict::Run => None,
-            Verdict::Fail(error) => Some(error),
-            Verdict::Stop(_) => return Err(stopped()),
-        };
-        // Replacing is two changes of the directory, and a failed call has made the first of them.
-        if state.names.remove(name).is_ok() {
-            state.collect();
-        }
-        if let Some(error) = failure {
-            return Err(error);
-        }
+        let mut state = self.start_create(name)?;
         let room = state.capacity.is_none_or(|capacity| fits_in(capacity, state.used(), size));
         let bytes = usize::try_from(size).ok().filter(|_| room);
         let bytes = bytes.ok_or(io::ErrorKind::StorageFull)?;
@@ -73,18 +61,7 @@ impl Dir for SimDisk {
     }
 
     fn create_growing(&self, name: &str) -> io::Result<Box<dyn GrowingFile>> {
-        let mut state = self.state();
-        let failure = match state.plan.start(Op::Create) {
-            Verdict::Run => None,
-            Verdict::Fail(error) => Some(error),
-            Verdict::Stop(_) => return Err(stopped()),
-        };
-        if state.names.remove(name).is_ok() {
-            state.collect();
-        }
-        if let Some(error) = failure {
-            return Err(error);
-        }
+        let mut state = self.start_create(name)?;
         let file = state.add(name, Vec::new());
         state.inode(file)?.handles += 1;
         Ok(Box::new(GrowingSimFile { disk: self.clone(), file }))
@@ -128,6 +105,21 @@ impl Dir for SimDisk {
 }
 
 impl SimDisk {
+    /// Counts a creation, and takes the name from the file that it replaces.
+    fn start_create(&self, name: &str) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.state();
+        let failure = match state.plan.start(Op::Create) {
+            Verdict::Run => None,
+            Verdict::Fail(error) => Some(error),
+            Verdict::Stop(_) => return Err(stopped()),
+        };
+        // Replacing is two changes of the directory, and a failed call has made the first of them.
+        if state.names.remove(name).is_ok() {
+            state.collect();
+        }
+        failure.map_or(Ok(state), Err)
+    }
+
     fn handle(
         &self,
         state: &mut State,
