@@ -263,7 +263,16 @@ impl OffsetStore {
     /// memory when it is read back. The log stays as it is then, and nothing is lost. `Closed` if the
     /// store is closed meanwhile, `Poisoned` after an earlier failure.
     pub fn compact(&self) -> Result<CompactionReport> {
-        self.engine().compact()
+        self.compact_with(|_| {})
+    }
+
+    /// [`compact`](OffsetStore::compact) that tells how far it has come.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn compact_with(&self, mut progress: impl FnMut(Progress)) -> Result<CompactionReport> {
+        self.engine().compact(&mut progress)
     }
 
     /// Copies the store as it is now into `dest`: a directory that can be opened as a store.

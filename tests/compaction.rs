@@ -68,7 +68,14 @@ fn a_snapshot_has_many_keys_and_long_values() {
         let receipt = store.commit(Key::new(&group, &topic, partition), commit).unwrap();
         expected.insert((group, topic, partition), (i, receipt.seq(), metadata, epoch));
     }
-    let report = store.compact().unwrap();
+    let (mut told, mut last) = (0, (0, 0));
+    let report = store.compact_with(|progress| {
+        assert!(progress.done <= progress.total, "{progress:?}");
+        assert!(progress.done > last.0, "{progress:?} after {last:?}");
+        (told, last) = (told + 1, (progress.done, progress.total));
+    });
+    let report = report.unwrap();
+    assert!(told > 10 && last.1 == 2 * report.snapshot_bytes, "{told} {last:?}");
     assert_eq!(report.keys, expected.len() as u64);
     assert_eq!(store.stats().segments, 1);
     assert_eq!(report.snapshot_bytes, store.stats().snapshot_bytes);

@@ -293,7 +293,7 @@ impl Copying<'_> {
         let name_there = names::unfinished(&name);
         let copy = self.dest.open(&name_there, Access::Follow).map_err(write)?;
         let there = self.dest.path().join(&name_there);
-        Records { file: &*copy, path: &there, header: &header }.read(|_| Ok(()))?;
+        Records { file: &*copy, path: &there, header: &header }.read(|_, _| Ok(()))?;
         self.report.files_copied += 1;
         self.report.bytes_copied += file.size();
         Ok(Some(name))

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::care::Progress;
 use crate::error::{Error, Result};
 use crate::format::RECORDS_START;
 use crate::format::header::{FileHeader, FileKind};
@@ -147,8 +148,8 @@ enum Pace {
 
 impl Engine {
     /// Compacts the log up to now.
-    pub(crate) fn compact(&self) -> Result<CompactionReport> {
-        self.compact_at(Pace::Fast)
+    pub(crate) fn compact(&self, progress: &mut dyn FnMut(Progress)) -> Result<CompactionReport> {
+        self.compact_at(Pace::Fast, progress)
     }
 
     /// Compacts before a close, if that takes less than reading the log at the next open will.
@@ -161,7 +162,7 @@ impl Engine {
         let by_itself = by_itself && !self.compaction.signal.is_stopped();
         if by_itself && tail_bytes > SHORT.max(self.compaction.live_bytes(self.index.keys())) {
             // Without a snapshot the log is as good as ever.
-            let _ = self.compact_at(Pace::Closing);
+            let _ = self.compact_at(Pace::Closing, &mut |_| {});
         }
     }
 
@@ -169,7 +170,7 @@ impl Engine {
     pub(super) fn compact_when_wanted(&self) {
         while self.compaction.signal.wait() {
             // A failure is in the stats, and the next segment that is sealed asks again.
-            let _ = self.compact_at(Pace::Background);
+            let _ = self.compact_at(Pace::Background, &mut |_| {});
         }
     }
 
@@ -185,14 +186,18 @@ impl Engine {
         run(running.snapshot)
     }
 
-    fn compact_at(&self, pace: Pace) -> Result<CompactionReport> {
+    fn compact_at(
+        &self,
+        pace: Pace,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<CompactionReport> {
         let mut running = self.compaction.running();
         if running.closed {
             return Err(Error::closed());
         }
         let started_ms = self.options.environment.now_ms();
         let started_ns = self.now_ns();
-        let mut result = self.compact_log(&mut running, pace);
+        let mut result = self.compact_log(&mut running, pace, progress);
         if let Ok(report) = &mut result {
             let elapsed_ms = self.options.environment.now_ms().saturating_sub(started_ms);
             report.elapsed_ms = u64::try_from(elapsed_ms).unwrap_or(0);
@@ -206,7 +211,12 @@ impl Engine {
         result
     }
 
-    fn compact_log(&self, running: &mut Running, pace: Pace) -> Result<CompactionReport> {
+    fn compact_log(
+        &self,
+        running: &mut Running,
+        pace: Pace,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<CompactionReport> {
         let size = {
             let log = self.log()?;
             log.check_open()?;
@@ -228,7 +238,7 @@ impl Engine {
             return Ok(CompactionReport::default());
         };
         observe::compaction_begun(self.dir.path(), base.last_seq);
-        let published = self.write_snapshot(base, pace).and_then(|written| {
+        let published = self.write_snapshot(base, pace, progress).and_then(|written| {
             self.publish(base)?;
             Ok(written)
         });
@@ -257,7 +267,12 @@ impl Engine {
 
     /// Writes the snapshot under its unfinished name, compares it with the index, and makes it and
     /// the log that it needs durable.
-    fn write_snapshot(&self, base: Base, pace: Pace) -> Result<Written> {
+    fn write_snapshot(
+        &self,
+        base: Base,
+        pace: Pace,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Written> {
         let header = FileHeader {
             kind: FileKind::Snapshot,
             epoch: self.spare.epoch(),
@@ -267,6 +282,7 @@ impl Engine {
         };
         let topics = self.index.topics();
         let appended = self.appended_bytes()?;
+        let live_bytes = self.compaction.live_bytes(self.index.keys());
         let mut snapshot = SnapshotWriter::create(&*self.dir, header, base)?;
         let mut out = CommittedOffset::default();
         let mut unsynced = 0;
@@ -276,6 +292,9 @@ impl Engine {
             if bytes == 0 {
                 continue;
             }
+            // All of it is written, and then read.
+            let total = 2 * snapshot.bytes().max(live_bytes);
+            progress(Progress { done: snapshot.bytes(), total });
             unsynced += bytes;
             if unsynced >= SYNC_EVERY {
                 snapshot.sync()?;
@@ -301,7 +320,13 @@ impl Engine {
             .open(&name, Access::Read)
             .map_err(|error| Error::io("read a snapshot", &path, error))?;
         let records = Records { file: &*file, path: &path, header: &header };
-        records.compare(&topics, base.last_seq, &self.compaction.signal)?;
+        records.compare(&topics, base.last_seq, |position| {
+            progress(Progress { done: file.size() + position, total: 2 * file.size() });
+            match self.compaction.signal.is_stopped() {
+                true => Err(Error::closed()),
+                false => Ok(()),
+            }
+        })?;
         snapshot.finish(self.write_mark(MarkState::Open)?)
     }
 

@@ -21,7 +21,6 @@ use super::compare::Comparison;
 use super::open::Files;
 use super::read_log::{Ground, check_store, foreign_is_damage};
 use super::recover::{entry_error, header_error, malformed};
-use super::signal::Signal;
 use super::snapshot::Written;
 
 /// The snapshots of a directory.
@@ -137,7 +136,7 @@ impl Snapshot {
         report: &mut RecoveryReport,
     ) -> Result<Base> {
         let records = Records { file: &*self.file, path: &self.path, header: &self.header };
-        let base = records.read(|values| {
+        let base = records.read(|_, values| {
             let topic = index.resolve(values.group, values.topic);
             for value in values {
                 let (seq, entry) = value.map_err(entry_error)?;
@@ -177,9 +176,12 @@ pub(super) struct Records<'a> {
 }
 
 impl Records<'_> {
-    /// Calls `visit` with the values of each record, up to the seal. All of the file has to be
-    /// right.
-    pub(super) fn read(&self, mut visit: impl FnMut(Values<'_>) -> Result<()>) -> Result<Base> {
+    /// Calls `visit` with the position and the values of each record, up to the seal. All of the file
+    /// has to be right.
+    pub(super) fn read(
+        &self,
+        mut visit: impl FnMut(u64, Values<'_>) -> Result<()>,
+    ) -> Result<Base> {
         let way = Way::of(self.file);
         read_records(self.file, self.header, way, |reader| self.visit(reader, &mut visit))
     }
@@ -187,7 +189,7 @@ impl Records<'_> {
     fn visit(
         &self,
         reader: &mut RecordReader<'_>,
-        visit: &mut dyn FnMut(Values<'_>) -> Result<()>,
+        visit: &mut dyn FnMut(u64, Values<'_>) -> Result<()>,
     ) -> Result<Base> {
         let failed = |error| Error::io("read a snapshot", self.path, error);
         let mut base = None;
@@ -199,7 +201,7 @@ impl Records<'_> {
                         base = Some(first);
                         Ok(())
                     }
-                    (Body::Values(values), Some(_)) => visit(values),
+                    (Body::Values(values), Some(_)) => visit(position, values),
                     (Body::Seal(_), Some(_)) => Ok(()),
                     (Body::Unknown, Some(_)) if record.kind & kind::OPTIONAL != 0 => Ok(()),
                     _ => Err(malformed()),
@@ -218,18 +220,18 @@ impl Records<'_> {
     }
 
     /// Checks that the snapshot says what an index says, which may have changed since it was
-    /// written: every value of `topics` up to `covered` is there, and none that never was. Ends with
-    /// `Closed` when `signal` says so.
+    /// written: every value of `topics` up to `covered` is there, and none that never was. `go_on` is
+    /// asked at each record, with its position.
     pub(super) fn compare(
         &self,
         topics: &[Arc<Topic>],
         covered: u64,
-        signal: &Signal,
+        mut go_on: impl FnMut(u64) -> Result<()>,
     ) -> Result<()> {
         let mut comparison = Comparison::new(topics, covered);
-        self.read(|values| match signal.is_stopped() {
-            true => Err(Error::closed()),
-            false => comparison.values(values),
+        self.read(|position, values| {
+            go_on(position)?;
+            comparison.values(values)
         })?;
         comparison.finish().map_err(|error| error.with_path(self.path))
     }

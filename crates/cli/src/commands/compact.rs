@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use crate::progress::Bar;
 use crate::store;
 use crate::table::{Cell, Column, Format, Table};
 
@@ -39,7 +40,9 @@ pub(crate) struct Args {
 /// Compacts, closes the store, and says what came of it.
 pub(crate) fn run(args: &Args, dir: Option<&Path>, out: &mut dyn Write) -> Result<()> {
     let store = store::open_existing(dir)?;
-    let report = store.compact()?;
+    let mut bar = Bar::new("compacting");
+    let report = store.compact_with(|progress| bar.show(progress))?;
+    drop(bar);
     store.close()?;
     if report.covered_seq.get() == 0 && args.format == Format::Table {
         let sentence = "nothing to compact: nothing was committed or deleted since the last time";
