@@ -33,6 +33,7 @@ mod table;
 mod tests;
 mod topic;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -129,16 +130,28 @@ impl Index {
         group.map_or_else(Vec::new, |group| group.topics().to_vec())
     }
 
-    /// The topics that have a live key, in no order. One that has a live key all the while is there;
-    /// one may be there twice if topics are added meanwhile.
+    /// The topics that have a live key, in no order and each once. One that has a live key all the
+    /// while is there.
     pub(crate) fn topics(&self) -> Vec<Arc<Topic>> {
+        let buckets = self.buckets();
         let mut topics = Vec::with_capacity(self.topics.len());
         self.topics.for_each(|topic| {
             if topic.live() > 0 {
                 topics.push(Arc::clone(topic));
             }
         });
+        if self.buckets() != buckets {
+            // A topic may have gone to a new bucket after it was met in its old one.
+            let mut met = HashSet::with_capacity(topics.len());
+            topics.retain(|topic| met.insert(Arc::as_ptr(topic)));
+        }
         topics
+    }
+
+    /// How many buckets the table of topics has while none is being split.
+    fn buckets(&self) -> usize {
+        let _no_split = self.changing();
+        self.topics.buckets()
     }
 
     /// The groups that have a live key, sorted.

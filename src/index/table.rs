@@ -54,6 +54,11 @@ impl<T> Table<T> {
         Table { buckets: Growing::new(), size: AtomicUsize::new(START), len: AtomicUsize::new(0) }
     }
 
+    /// How many buckets there are. As long as it stays the same, no entry changes its place.
+    pub(super) fn buckets(&self) -> usize {
+        self.size.load(Ordering::Acquire)
+    }
+
     /// How many entries there are.
     pub(super) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)

@@ -430,3 +430,40 @@ fn many_values_at_once_are_set_as_one_by_one() {
         }
     }
 }
+
+#[test]
+fn all_topics_are_listed_once_while_others_come() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    for round in 0..200 {
+        let (index, mut writer) = Index::new(round);
+        let live: Vec<_> = (0..4).map(|i| index.resolve("g", &format!("live-{i}"))).collect();
+        for topic in &live {
+            let metadata = "";
+            let value = Value {
+                offset: 1,
+                leader_epoch: None,
+                timestamp_ms: 0,
+                expire_at_ms: None,
+                metadata,
+                seq: 1,
+            };
+            assert!(index.set(&mut writer, topic, 0, value));
+        }
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Topics without a key are not listed; they only make the table grow.
+                for i in 0..500 {
+                    index.resolve("g", &format!("empty-{i}"));
+                }
+                done.store(true, Ordering::Relaxed);
+            });
+            while !done.load(Ordering::Relaxed) {
+                let mut names: Vec<_> =
+                    index.topics().iter().map(|topic| topic.name().to_owned()).collect();
+                names.sort();
+                assert_eq!(names, ["live-0", "live-1", "live-2", "live-3"]);
+            }
+        });
+    }
+}
