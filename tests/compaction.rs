@@ -163,6 +163,21 @@ fn a_compaction_that_fails_is_loud_and_stops_nobody() {
 }
 
 #[test]
+fn what_could_not_be_removed_is_removed_the_next_time() {
+    let disk = SimDisk::new();
+    let store = options(10).open_in(disk.dir()).unwrap();
+    store.commit(Key::new("g", "t", 0), NextOffset(1)).unwrap();
+    disk.fail_nth(Op::Remove, 0, std::io::ErrorKind::Other);
+    let error = store.compact().unwrap_err();
+    assert!(error.to_string().contains("could not remove a file"), "{error}");
+    assert_eq!(store.stats().compaction.failure, Some(error.to_string()));
+    // There is nothing new to compact, and still something to do.
+    assert_eq!(store.compact().unwrap(), Default::default());
+    check_files(&disk, &"after the second one");
+    assert_eq!(store.stats().compaction.failure, None);
+}
+
+#[test]
 fn a_full_disk_ends_a_compaction_and_leaves_its_room() {
     let disk = SimDisk::new();
     let store = options(5).open_in(disk.dir()).unwrap();

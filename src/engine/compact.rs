@@ -112,6 +112,11 @@ impl Compaction {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Forgets why the last one failed: what it left undone is done.
+    fn clear_failure(&self) {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).failure = None;
+    }
+
     /// A panic while it was held leaves an unfinished file at most, which the next one replaces.
     fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
@@ -235,6 +240,10 @@ impl Engine {
         let base = self.log()?.sealed_end(self.options.environment.now_ms());
         let covered = base.map(|base| base.covers());
         let Some(base) = base.filter(|_| covered > running.snapshot) else {
+            if !running.leftover.is_empty() {
+                self.remove_leftover(running)?;
+                self.compaction.clear_failure();
+            }
             return Ok(CompactionReport::default());
         };
         observe::compaction_begun(self.dir.path(), base.last_seq);
