@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::engine;
-use crate::error::Result;
-use crate::io::disk::DiskDir;
+use crate::error::{Error, Result};
+use crate::io::Dir;
+use crate::io::disk::{self, DiskDir};
 use crate::key::Seq;
 use crate::options::{Options, WritePath};
 
@@ -298,6 +299,13 @@ pub fn salvage_with(
     mut progress: impl FnMut(Progress),
 ) -> Result<SalvageReport> {
     let from = DiskDir::open(from.as_ref(), false, WritePath::Pwrite)?;
+    // Before it is made, since the source is never written to.
+    let within = disk::is_within(to.as_ref(), from.path())
+        .map_err(|error| Error::io("find the directory", to.as_ref(), error))?;
+    if within {
+        let message = "what is saved cannot stand in the directory of the damaged store";
+        return Err(Error::invalid(message).with_path(to.as_ref()));
+    }
     let to = DiskDir::open(to.as_ref(), true, WritePath::Auto)?;
     engine::salvage(&from, Arc::new(to), &Options::for_salvage(), &mut progress)
 }

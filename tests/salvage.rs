@@ -200,3 +200,23 @@ fn all_of_a_value_is_kept_and_the_source_is_left_alone() {
     assert_eq!(error.kind(), ErrorKind::NotAStore);
     assert!(empty.files().is_empty() && empty.lock().is_ok());
 }
+
+#[test]
+fn a_file_that_was_extended_by_far_is_read_to_its_own_end() {
+    let temp = tempfile::tempdir().unwrap();
+    let (from, to) = (temp.path().join("from"), temp.path().join("to"));
+    let store = OffsetStore::open(&from).unwrap();
+    store.commit(Key::new("g", "t", 0), NextOffset(7)).unwrap();
+    store.close().unwrap();
+    let first = from.join("00000000000000000001.log");
+    let file = std::fs::OpenOptions::new().write(true).open(&first).unwrap();
+    // More than there is memory for, and no block of it is real.
+    file.set_len(1 << 42).unwrap();
+    let inside = from.join("to");
+    assert_eq!(salvage(&from, &inside).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert!(!inside.exists(), "the source is not written to");
+    let report = salvage(&from, &to).unwrap();
+    assert_eq!((report.exact, report.bytes_skipped), (1, (1 << 42) - (64 << 10)));
+    let found = OffsetStore::open(&to).unwrap().fetch(Key::new("g", "t", 0)).unwrap();
+    assert_eq!(found.offset(), NextOffset(7));
+}

@@ -21,7 +21,7 @@ use crate::format::snapshot::Base;
 use crate::format::{RECORDS_START, names};
 use crate::io::{Access, Dir, SegmentFile};
 use crate::key::{Commit, Durability, NextOffset, Seq};
-use crate::options::Options;
+use crate::options::{MAX_SEGMENT_SIZE, Options};
 
 use super::harvest::Harvest;
 use super::open::{Files, open};
@@ -169,10 +169,22 @@ impl<'a> Salvage<'a> {
         }
     }
 
-    /// All bytes of a file, with zeros where the device returns none.
+    /// The bytes of a file, with zeros where the device returns none. What stands behind the end that
+    /// the header tells of does not count: somebody has extended the file, perhaps by far.
     fn read(&mut self, source: &Source) -> Result<Vec<u8>> {
-        let failed = || Error::corrupt("the file is too large").with_path(&source.path);
-        let mut bytes = vec![0; usize::try_from(source.file.size()).map_err(|_| failed())?];
+        let most = match source.header.kind {
+            FileKind::Segment => source.header.size.min(MAX_SEGMENT_SIZE),
+            FileKind::Snapshot => source.header.size,
+        };
+        let size = source.file.size().min(most);
+        self.report.bytes_skipped += source.file.size() - size;
+        let mut bytes = Vec::new();
+        let room = usize::try_from(size).ok().filter(|size| bytes.try_reserve_exact(*size).is_ok());
+        let Some(len) = room else {
+            let message = "there is not enough memory for the file";
+            return Err(Error::invalid(message).with_path(&source.path));
+        };
+        bytes.resize(len, 0);
         let mut position = 0;
         for piece in bytes.chunks_mut(PIECE) {
             if source.file.read_at(position, piece).is_err() {
