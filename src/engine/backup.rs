@@ -18,7 +18,7 @@ use crate::format::header::{FileHeader, FileKind, HEADER_LEN};
 use crate::format::mark::{Mark, MarkState, read_marks};
 use crate::format::names;
 use crate::format::record::kind;
-use crate::format::scan::Stop;
+use crate::format::scan::{Scanner, Stop};
 use crate::io::disk::{self, DiskDir};
 use crate::io::{Access, Dir, DirLock, SegmentFile};
 use crate::key::Seq;
@@ -293,7 +293,8 @@ impl Copying<'_> {
         let name_there = names::unfinished(&name);
         let copy = self.dest.open(&name_there, Access::Follow).map_err(write)?;
         let there = self.dest.path().join(&name_there);
-        Records { file: &*copy, path: &there, header: &header }.read(|_, _| Ok(()))?;
+        Records { file: &*copy, path: &there, header: &header }
+            .read(|_, _| self.engine.check_running())?;
         self.report.files_copied += 1;
         self.report.bytes_copied += file.size();
         Ok(Some(name))
@@ -329,15 +330,7 @@ impl Copying<'_> {
         let to = self.dest.path().join(&name);
         let write = |error| Error::io("write a copy", &to, error);
         let out = self.dest.create(&names::unfinished(&name), header.size).map_err(write)?;
-        let read = read_records(&*file, &header, Way::of(&*file), |reader| {
-            let mut last_seq = first_seq.saturating_sub(1);
-            while reader.fill()? {
-                let data = reader.records().filter(|record| record.kind & kind::CONTROL == 0);
-                last_seq = data.last().map_or(last_seq, |record| record.seq);
-            }
-            Ok((last_seq, reader.scanner().clone()))
-        });
-        let (last_seq, scanner) = read.map_err(failed)?;
+        let (last_seq, scanner) = read_through(&*file, &header, first_seq).map_err(failed)?;
         let (position, next_seq) = (scanner.position(), scanner.next_seq());
         if scanner.stopped() != Some(Stop::Sealed) {
             let message = "a record of a sealed segment is damaged: nothing was copied over what \
@@ -361,6 +354,13 @@ impl Copying<'_> {
         let copy = Segment::new(out, self.dest, first_seq, header, 0);
         copy.write_mark(MarkState::Open, &end)?;
         copy.sync()?;
+        // The bytes were read twice, and those of the second time are the ones that count.
+        let there = self.dest.open(&names::unfinished(&name), Access::Follow).map_err(write)?;
+        let (_, copied) = read_through(&*there, &header, first_seq).map_err(write)?;
+        if (copied.stopped(), copied.chain()) != (Some(Stop::Sealed), chain) {
+            let message = "the copy of the segment differs from what was read before";
+            return Err(Error::corrupt(message).with_path(to).at(copied.position()));
+        }
         self.told(header.size.saturating_sub(position - u64::from(RECORDS_START)))?;
         self.report.files_copied += 1;
         self.report.bytes_copied += header.size;
@@ -382,6 +382,22 @@ impl Copying<'_> {
         copy.write_mark(MarkState::Sealed, &segment.end)?;
         copy.sync()
     }
+}
+
+/// Reads all records of a segment. Returns the last data record and how they end.
+fn read_through(
+    file: &dyn SegmentFile,
+    header: &FileHeader,
+    first_seq: u64,
+) -> std::io::Result<(u64, Scanner)> {
+    read_records(file, header, Way::of(file), |reader| {
+        let mut last_seq = first_seq.saturating_sub(1);
+        while reader.fill()? {
+            let data = reader.records().filter(|record| record.kind & kind::CONTROL == 0);
+            last_seq = data.last().map_or(last_seq, |record| record.seq);
+        }
+        Ok((last_seq, reader.scanner().clone()))
+    })
 }
 
 /// What a mark says of the end of a sealed segment.
