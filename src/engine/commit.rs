@@ -158,10 +158,10 @@ impl Engine {
             return Err(Error::closed());
         }
         self.compact_before_close();
-        self.log()?.close();
+        let refusing = self.log().map(|mut log| log.close());
         // Nothing may follow the last mark, or touch a directory that is not ours any more.
         self.compaction.close();
-        let closed = self.write_mark(MarkState::Closed).map(|_| ());
+        let closed = refusing.and_then(|()| self.write_mark(MarkState::Closed).map(|_| ()));
         self.spare.close();
         self.hand_on_numbers();
         self.meter.close();
