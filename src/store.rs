@@ -268,6 +268,8 @@ impl OffsetStore {
 
     /// [`compact`](OffsetStore::compact) that tells how far it has come.
     ///
+    /// `progress` runs while no compaction, backup or close of this store can: it must not ask for one.
+    ///
     /// # Errors
     ///
     /// As there.
@@ -296,6 +298,8 @@ impl OffsetStore {
     }
 
     /// [`backup`](OffsetStore::backup) that tells how far it has come.
+    ///
+    /// `progress` runs while no compaction, backup or close of this store can: it must not ask for one.
     ///
     /// # Errors
     ///
