@@ -125,14 +125,9 @@ impl Follower {
 
     fn load(&self, store_id: Option<u128>, files: &Files, seen: &mut Seen<'_>) -> Result<LiveLog> {
         let dir = &*self.dir;
-        let (index, mut writer) = Index::new(self.seed);
-        let mut report = RecoveryReport::default();
-        let snapshot = Snapshots { dir, store_id, access: Access::Follow }.load_newest(
-            files,
-            &index,
-            &mut writer,
-            &mut report,
-        )?;
+        let snapshots = Snapshots { dir, store_id, access: Access::Follow, seed: self.seed };
+        let (index, writer, snapshot) =
+            snapshots.load_newest(files, &mut RecoveryReport::default())?;
         let ground = snapshot.as_ref().map(|snapshot| snapshot.ground);
         let covered = ground.map_or(0, |ground| ground.end.next_seq);
         let first = files.segments.iter().find(|first_seq| **first_seq >= covered);

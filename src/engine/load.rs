@@ -12,7 +12,7 @@ use crate::format::names;
 use crate::format::record::kind;
 use crate::format::scan::{Body, Ending};
 use crate::format::snapshot::{Base, Values};
-use crate::index::{Index, Topic, Value, Writer};
+use crate::index::{Builder, Index, Topic, Value, Writer};
 use crate::io::{Access, Dir, SegmentFile};
 use crate::report::RecoveryReport;
 use crate::segment::{End, RecordReader, Way, read_records};
@@ -31,6 +31,8 @@ pub(super) struct Snapshots<'a> {
     pub(super) store_id: Option<u128>,
     /// How their files are opened.
     pub(super) access: Access,
+    /// What the names in the index are hashed with.
+    pub(super) seed: u64,
 }
 
 /// A snapshot that was loaded.
@@ -44,21 +46,24 @@ pub(super) struct LoadedSnapshot {
 }
 
 impl Snapshots<'_> {
-    /// Loads the newest snapshot. It had its name only when all of it was durable, and what it
-    /// stands for is gone: if it is damaged, there is nothing to fall back on.
+    /// Makes an index of the newest snapshot, or an empty one if there is none. The snapshot had its
+    /// name only when all of it was durable, and what it stands for is gone: if it is damaged, there
+    /// is nothing to fall back on.
     pub(super) fn load_newest(
         &self,
         files: &Files,
-        index: &Index,
-        writer: &mut Writer,
         report: &mut RecoveryReport,
-    ) -> Result<Option<LoadedSnapshot>> {
-        let Some(covers) = files.snapshots.last().copied() else { return Ok(None) };
+    ) -> Result<(Index, Writer, Option<LoadedSnapshot>)> {
+        let Some(covers) = files.snapshots.last().copied() else {
+            let (index, writer) = Index::new(self.seed);
+            return Ok((index, writer, None));
+        };
         let snapshot = Snapshot::open(self.dir, covers, self.access)
             .map_err(|error| foreign_is_damage(error, self.store_id.is_some()))?;
         let FileHeader { store_id, .. } = snapshot.header;
         check_store(&snapshot.path, store_id, self.store_id.unwrap_or(store_id))?;
-        let base = snapshot.load(index, writer, report)?;
+        let mut builder = Builder::new(self.seed);
+        let base = snapshot.load(&mut builder, report)?;
         if base.covers() != covers {
             let message = format!(
                 "the snapshot was written under another name: it covers the history up to seq {}",
@@ -80,7 +85,8 @@ impl Snapshots<'_> {
         let ground = Ground { end, salt: base.salt, durable: snapshot.durable };
         let written = Written { keys: report.snapshot_keys, bytes: snapshot.header.size };
         let epoch = snapshot.header.epoch;
-        Ok(Some(LoadedSnapshot { covers, store_id, epoch, ground, written }))
+        let (index, writer) = builder.finish();
+        Ok((index, writer, Some(LoadedSnapshot { covers, store_id, epoch, ground, written })))
     }
 }
 
@@ -128,17 +134,14 @@ impl Snapshot {
         Ok(Snapshot { path, header, durable: mark.durable, file })
     }
 
-    /// Reads all of it into an index and returns the place in the history that it stands for.
-    fn load(
-        &self,
-        index: &Index,
-        writer: &mut Writer,
-        report: &mut RecoveryReport,
-    ) -> Result<Base> {
+    /// Reads all of it and returns the place in the history that it stands for.
+    fn load(&self, builder: &mut Builder, report: &mut RecoveryReport) -> Result<Base> {
         let records = Records { file: &*self.file, path: &self.path, header: &self.header };
         let base = records.read(|_, values| {
-            let topic = index.resolve(values.group, values.topic);
-            for value in values {
+            if !builder.topic(values.group, values.topic) {
+                return Err(malformed());
+            }
+            let values = values.map(|value| {
                 let (seq, entry) = value.map_err(entry_error)?;
                 let Entry::Set {
                     partition,
@@ -152,16 +155,16 @@ impl Snapshot {
                 else {
                     return Err(malformed());
                 };
-                let value =
-                    Value { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata, seq };
-                // Nothing is deleted while a snapshot is loaded, so no topic is ever detached.
-                if seq == 0 || seq > self.durable || !index.set(writer, &topic, partition, value) {
+                if seq > self.durable {
                     return Err(malformed());
                 }
-                report.snapshot_keys += 1;
-            }
-            Ok(())
+                let value =
+                    Value { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata, seq };
+                Ok((partition, value))
+            });
+            if builder.set_all(values)? { Ok(()) } else { Err(malformed()) }
         })?;
+        report.snapshot_keys = builder.keys();
         report.bytes += self.header.size - u64::from(RECORDS_START);
         Ok(base)
     }

@@ -40,13 +40,13 @@ pub(crate) fn open(dir: Arc<dyn Dir>, options: &Options) -> Result<Engine> {
     let started_ns = options.environment.monotonic_ns();
     let lock = dir.lock()?;
     let files = Files::list(&*dir)?;
-    let (index, writer) = Index::new(options.environment.random());
-    let opening = Opening { dir: &dir, options, lock: &*lock, index: &index };
+    let seed = options.environment.random();
+    let opening = Opening { dir: &dir, options, lock: &*lock };
     let opened = match files.segments.is_empty() && files.snapshots.is_empty() {
-        true => opening.create(writer)?,
-        false => opening.recover(&files, writer)?,
+        true => opening.create(seed)?,
+        false => opening.recover(&files, seed)?,
     };
-    let Opened { appender, past, writer, spare, compaction, mut report } = opened;
+    let Opened { appender, past, index, writer, spare, compaction, mut report } = opened;
     let elapsed_ms = options.environment.now_ms().saturating_sub(started_ms);
     report.elapsed_ms = u64::try_from(elapsed_ms).unwrap_or(0);
     let last_seq = appender.end().last_seq;
@@ -137,37 +137,36 @@ pub(super) struct Reading<'a> {
     pub(super) dir: &'a dyn Dir,
     /// The store that the lock file names.
     pub(super) store_id: Option<u128>,
-    pub(super) index: &'a Index,
+    /// What the names in the index are hashed with.
+    pub(super) seed: u64,
 }
 
 /// A store that was read, and of which nothing that was promised is lost.
 #[derive(Debug)]
 pub(super) struct Whole {
+    pub(super) index: Index,
+    pub(super) writer: Writer,
     pub(super) snapshot: Option<LoadedSnapshot>,
     pub(super) found: Found,
 }
 
 impl Reading<'_> {
-    /// Reads everything that counts into the index, or says what is damaged.
-    pub(super) fn read(
-        &self,
-        files: &Files,
-        writer: &mut Writer,
-        report: &mut RecoveryReport,
-    ) -> Result<Whole> {
-        let snapshots = Snapshots { dir: self.dir, store_id: self.store_id, access: Access::Read };
-        let snapshot = snapshots.load_newest(files, self.index, writer, report)?;
+    /// Reads everything that counts into an index, or says what is damaged.
+    pub(super) fn read(&self, files: &Files, report: &mut RecoveryReport) -> Result<Whole> {
+        let Reading { dir, store_id, seed } = *self;
+        let snapshots = Snapshots { dir, store_id, access: Access::Read, seed };
+        let (index, mut writer, snapshot) = snapshots.load_newest(files, report)?;
         let ground = snapshot.as_ref().map(|snapshot| snapshot.ground);
         let (_, segments) = files.log_behind(ground.map_or(0, |ground| ground.end.next_seq));
         let reader = LogReader {
-            dir: self.dir,
-            store_id: self.store_id.or(snapshot.as_ref().map(|snapshot| snapshot.store_id)),
-            index: self.index,
+            dir,
+            store_id: store_id.or(snapshot.as_ref().map(|snapshot| snapshot.store_id)),
+            index: &index,
             ground,
             segments,
         };
-        let found = reader.read(writer, report)?;
-        Ok(Whole { snapshot, found })
+        let found = reader.read(&mut writer, report)?;
+        Ok(Whole { index, writer, snapshot, found })
     }
 }
 
@@ -176,13 +175,13 @@ struct Opening<'a> {
     dir: &'a Arc<dyn Dir>,
     options: &'a Options,
     lock: &'a dyn DirLock,
-    index: &'a Index,
 }
 
 /// A store whose log can go on.
 struct Opened {
     appender: Appender,
     past: Past,
+    index: Index,
     writer: Writer,
     spare: Arc<Spare>,
     compaction: Compaction,
@@ -190,7 +189,7 @@ struct Opened {
 }
 
 impl Opening<'_> {
-    fn create(&self, writer: Writer) -> Result<Opened> {
+    fn create(&self, seed: u64) -> Result<Opened> {
         let store_id = self.lock.store_id();
         if store_id.is_some() || !self.options.create_if_missing {
             return Err(no_store(store_id).with_path(self.dir.path()));
@@ -209,7 +208,8 @@ impl Opening<'_> {
         self.record_store(store_id)?;
         let report = RecoveryReport { created: true, clean: true, ..RecoveryReport::default() };
         let (past, compaction) = (Past::default(), Compaction::new(None, Written::default()));
-        Ok(Opened { appender, past, writer, spare, compaction, report })
+        let (index, writer) = Index::new(seed);
+        Ok(Opened { appender, past, index, writer, spare, compaction, report })
     }
 
     fn spare(&self, store_id: u128, epoch: u32) -> Arc<Spare> {
@@ -242,11 +242,10 @@ impl Opening<'_> {
             .map_err(|error| Error::io("record the store in the lock file", self.dir.path(), error))
     }
 
-    fn recover(&self, files: &Files, mut writer: Writer) -> Result<Opened> {
+    fn recover(&self, files: &Files, seed: u64) -> Result<Opened> {
         let mut report = RecoveryReport::default();
-        let reading =
-            Reading { dir: &**self.dir, store_id: self.lock.store_id(), index: self.index };
-        let Whole { snapshot, mut found } = reading.read(files, &mut writer, &mut report)?;
+        let reading = Reading { dir: &**self.dir, store_id: self.lock.store_id(), seed };
+        let Whole { index, mut writer, snapshot, mut found } = reading.read(files, &mut report)?;
         let (leftover, _) =
             files.log_behind(snapshot.as_ref().map_or(0, |snapshot| snapshot.ground.end.next_seq));
         // Everything was read and is whole. From here on the disk is written to.
@@ -284,7 +283,7 @@ impl Opening<'_> {
             self.record_store(found.store_id)?;
         }
         for topic in &found.names {
-            self.index.discard_if_empty(&mut writer, topic);
+            index.discard_if_empty(&mut writer, topic);
         }
         report.clean = found.clean;
         let past = found.past;
@@ -292,7 +291,7 @@ impl Opening<'_> {
             Some(snapshot) => Compaction::new(Some(snapshot.covers), snapshot.written),
             None => Compaction::new(None, Written::default()),
         };
-        Ok(Opened { appender, past, writer, spare, compaction, report })
+        Ok(Opened { appender, past, index, writer, spare, compaction, report })
     }
 
     fn remove(&self, name: &str) -> Result<()> {

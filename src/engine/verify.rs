@@ -15,7 +15,6 @@ use crate::format::mark::{MARK_LEN, MARK_POSITIONS, Mark, MarkState, read_marks}
 use crate::format::names::{self, FileName};
 use crate::format::record::Start;
 use crate::format::scan::{Body, Ending, end_of_data};
-use crate::index::Index;
 use crate::io::lock::{LOCK_NAME, LockContent};
 use crate::io::{Access, Dir, SegmentFile};
 use crate::key::Seq;
@@ -154,14 +153,13 @@ impl Verifier<'_> {
         }
         // Only this process sees the table, and names that were chosen to collide can do no more than
         // slow it down.
-        let (index, mut writer) = Index::new(SystemEnvironment.random());
         let mut read = RecoveryReport::default();
-        let reading = Reading { dir: view, store_id, index: &index };
-        let whole = reading.read(&view.files, &mut writer, &mut read);
+        let reading = Reading { dir: view, store_id, seed: SystemEnvironment.random() };
+        let whole = reading.read(&view.files, &mut read);
         self.report.records = read.records;
         match whole {
             Ok(whole) => {
-                self.report.keys = index.keys();
+                self.report.keys = whole.index.keys();
                 self.whole(&whole, &read);
             }
             Err(error) => {

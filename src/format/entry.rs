@@ -130,9 +130,13 @@ impl<'a> Entries<'a> {
         Entries { rest: body, base_ms }
     }
 
-    /// What is not read yet.
-    pub(crate) fn rest(&self) -> &'a [u8] {
-        self.rest
+    /// The seq that stands in front of an entry of a snapshot, or none at the end.
+    #[inline]
+    pub(super) fn seq(&mut self) -> Option<Result<u64, EntryError>> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        Some(self.take(size_of::<u64>()).map(|bytes| u64_at(bytes, 0)))
     }
 
     #[inline]

@@ -58,8 +58,7 @@ impl Base {
 pub(crate) struct Values<'a> {
     pub(crate) group: &'a str,
     pub(crate) topic: &'a str,
-    rest: &'a [u8],
-    base_ms: i64,
+    entries: Entries<'a>,
 }
 
 /// The lengths of the names.
@@ -93,9 +92,12 @@ impl<'a> Values<'a> {
         let topic = body.get(FIXED_LEN + group_len..end)?;
         let padding = body.get(end..end.next_multiple_of(WORD))?;
         let names = (std::str::from_utf8(group).ok()?, std::str::from_utf8(topic).ok()?);
-        let whole = padding.iter().all(|byte| *byte == 0) && !group.is_empty() && !topic.is_empty();
         let rest = body.get(end.next_multiple_of(WORD)..)?;
-        whole.then_some(Values { group: names.0, topic: names.1, rest, base_ms })
+        let is_padded = padding.iter().all(|byte| *byte == 0);
+        let is_whole = [group, topic, rest].iter().all(|part| !part.is_empty());
+        let (group, topic) = names;
+        let entries = Entries::new(rest, base_ms);
+        (is_padded && is_whole).then_some(Values { group, topic, entries })
     }
 }
 
@@ -105,21 +107,16 @@ impl<'a> Iterator for Values<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
+        let seq = self.entries.seq()?;
+        let value = match (seq, self.entries.next()) {
+            (Ok(seq), Some(Ok(entry @ Entry::Set { name: 0, .. }))) => Ok((seq, entry)),
+            (Ok(_), Some(Err(error))) => Err(error),
+            _ => Err(EntryError::Malformed),
+        };
+        if value.is_err() {
+            self.entries = Entries::new(&[], 0);
         }
-        let Some((seq, rest)) = self.rest.split_first_chunk() else {
-            self.rest = &[];
-            return Some(Err(EntryError::Malformed));
-        };
-        let mut entries = Entries::new(rest, self.base_ms);
-        let entry = match entries.next() {
-            Some(Ok(entry @ Entry::Set { name: 0, .. })) => Ok((u64::from_le_bytes(*seq), entry)),
-            Some(Err(error)) => Err(error),
-            Some(Ok(_)) | None => Err(EntryError::Malformed),
-        };
-        self.rest = if entry.is_ok() { entries.rest() } else { &[] };
-        Some(entry)
+        Some(value)
     }
 }
 

@@ -8,6 +8,8 @@
 //! Memory is dealt out in units of 48 bytes, in runs of a power of two of them. A run that is given
 //! back goes to the free list of its class and is split if a smaller one is wanted.
 
+use std::iter::Map;
+use std::slice;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -22,6 +24,10 @@ const CHUNK_UNITS: usize = 1 << MAX_CLASS;
 const MAX_CLASS: u32 = 11;
 
 type Chunk = Box<[AtomicU64]>;
+
+/// The slots in a run, in order.
+pub(super) type Slots<'a> =
+    Map<slice::Iter<'a, [AtomicU64; UNIT_WORDS]>, fn(&'a [AtomicU64; UNIT_WORDS]) -> Slot<'a>>;
 
 /// The number of a unit. Zero is never dealt out and stands for "none".
 pub(super) type Unit = u32;
@@ -46,7 +52,7 @@ impl Arena {
     }
 
     /// The slots in a run, which must have been dealt out at some time.
-    pub(super) fn slots(&self, unit: Unit, class: u32) -> impl Iterator<Item = Slot<'_>> {
+    pub(super) fn slots(&self, unit: Unit, class: u32) -> Slots<'_> {
         let words = self.run(unit, class).unwrap_or_default();
         words.as_chunks().0.iter().map(Slot::new)
     }

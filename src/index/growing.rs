@@ -21,6 +21,20 @@ impl<T: Default> Growing<T> {
         Growing { levels: [const { OnceLock::new() }; LEVELS] }
     }
 
+    /// An array that begins with these entries.
+    pub(super) fn of(entries: impl IntoIterator<Item = T>) -> Growing<T> {
+        let array = Growing::new();
+        let mut entries = entries.into_iter().peekable();
+        for (level, place) in array.levels.iter().enumerate() {
+            if entries.peek().is_none() {
+                break;
+            }
+            let count = FIRST << level;
+            place.get_or_init(|| (0..count).map(|_| entries.next().unwrap_or_default()).collect());
+        }
+        array
+    }
+
     /// The entry `i`, if its level exists.
     pub(super) fn get(&self, i: usize) -> Option<&T> {
         let (level, at) = locate(i);
@@ -74,6 +88,20 @@ mod tests {
         for (i, (at, entry)) in array.iter().enumerate().take(1000) {
             assert_eq!((at, entry.load(Ordering::Relaxed)), (i, i as u32 + 1));
             assert_eq!(array.get(i).map(|e| e.load(Ordering::Relaxed)), Some(i as u32 + 1));
+        }
+    }
+
+    #[test]
+    fn entries_that_are_there_from_the_start_have_their_places() {
+        for len in [0, 1, 8, 9, 100] {
+            let array: Growing<AtomicU32> = Growing::of((1..=len).map(AtomicU32::new));
+            for i in 0..len {
+                let entry = array.get(i as usize).map(|entry| entry.load(Ordering::Relaxed));
+                assert_eq!(entry, Some(i + 1));
+            }
+            let rest = array.iter().skip(len as usize);
+            assert!(rest.map(|(_, entry)| entry.load(Ordering::Relaxed)).all(|entry| entry == 0));
+            assert_eq!(array.ensure(len as usize).load(Ordering::Relaxed), 0);
         }
     }
 

@@ -12,13 +12,14 @@
 //! - `slot` holds one value. All that is said about memory order starts there.
 //! - `arena` holds the memory of slots and of long values, which is reused but never freed.
 //! - `topic` leads from a partition to a slot and knows when slots belong to nobody any more.
-//! - `many` sets many values at once.
+//! - `many` sets many values at once, and `build` makes an index out of values in order.
 //! - `table`, `names`, `group`, `sorted` and `growing` are the containers: names once, in order.
 //!
 //! A topic is in the hash table from the first [`resolve`](Index::resolve) of its name on, and in the
 //! list of its group while it has a live key. Only the writer takes it out of either.
 
 mod arena;
+mod build;
 mod debug;
 mod group;
 mod growing;
@@ -33,13 +34,13 @@ mod table;
 mod tests;
 mod topic;
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
 
 use self::arena::{Allocator, Arena};
+pub(crate) use self::build::Builder;
 use self::group::Group;
 pub(crate) use self::many::Set;
 use self::names::{NameHasher, Named, Registry, TopicName};
@@ -130,39 +131,26 @@ impl Index {
         group.map_or_else(Vec::new, |group| group.topics().to_vec())
     }
 
-    /// The topics that have a live key, in no order and each once. One that has a live key all the
-    /// while is there.
+    /// The topics that have a live key, each once: those of a group together and by name. One that
+    /// has a live key all the while is there.
+    ///
+    /// A group that loses its last topic meanwhile may come back under the same name and be there a
+    /// second time. The topics of the first one are detached then.
     pub(crate) fn topics(&self) -> Vec<Arc<Topic>> {
-        let buckets = self.buckets();
         let mut topics = Vec::with_capacity(self.topics.len());
-        self.topics.for_each(|topic| {
-            if topic.live() > 0 {
-                topics.push(Arc::clone(topic));
-            }
-        });
-        if self.buckets() != buckets {
-            // A topic may have gone to a new bucket after it was met in its old one.
-            let mut met = HashSet::with_capacity(topics.len());
-            topics.retain(|topic| met.insert(Arc::as_ptr(topic)));
+        for group in self.groups.all() {
+            group.topics().for_each(|topic| topics.push(Arc::clone(topic)));
         }
         topics
     }
 
-    /// How many buckets the table of topics has while none is being split.
-    fn buckets(&self) -> usize {
-        let _no_split = self.changing();
-        self.topics.buckets()
-    }
-
     /// The groups that have a live key, sorted.
     pub(crate) fn groups(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        self.groups.for_each(|group| {
-            if !group.topics().is_empty() {
-                names.push(String::from(&**group.name()));
-            }
-        });
+        let groups = self.groups.all();
+        let live = groups.iter().filter(|group| !group.topics().is_empty());
+        let mut names: Vec<_> = live.map(|group| String::from(&**group.name())).collect();
         names.sort_unstable();
+        // A group that went may have come back meanwhile.
         names.dedup();
         names
     }

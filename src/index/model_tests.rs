@@ -1,11 +1,12 @@
 //! Any sequence of changes, against a model of maps.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use proptest::prelude::*;
 
 use super::tests::{as_read, scan, set};
-use super::{Index, Value};
+use super::{Builder, Index, Value, Writer};
 use crate::key::{CommittedOffset, Key};
 
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ enum Op {
     Discard {
         at: (usize, usize),
     },
+    /// Build another index out of what the index has, as loading a snapshot does.
+    Rebuild,
 }
 
 const NAMES: [&str; 4] = ["a", "b", "ab", "ä"];
@@ -54,6 +57,7 @@ fn ops() -> impl Strategy<Value = Op> {
         1 => ((name(), name()), seq()).prop_map(|(at, seq)| Op::DeleteTopic { at, seq }),
         1 => (name(), name()).prop_map(|at| Op::Resolve { at }),
         1 => (name(), name()).prop_map(|at| Op::Discard { at }),
+        1 => Just(Op::Rebuild),
     ]
 }
 
@@ -83,10 +87,32 @@ fn model_delete(
     deleted
 }
 
+/// An index with the same values, built in order.
+fn rebuild(index: &Index) -> (Index, Writer) {
+    let mut builder = Builder::new(9);
+    for topic in index.topics() {
+        topic.visit(&mut CommittedOffset::default(), |partition, value| {
+            // A topic may be gone on with at any of its values.
+            assert!(builder.topic(topic.group(), topic.name()));
+            let value = Value {
+                offset: value.offset.0,
+                leader_epoch: value.leader_epoch,
+                timestamp_ms: value.commit_timestamp_ms,
+                expire_at_ms: value.expire_at_ms,
+                metadata: &value.metadata,
+                seq: value.seq.0,
+            };
+            let value: Result<_, Infallible> = Ok((partition, value));
+            assert!(builder.set_all([value].into_iter()).unwrap());
+        });
+    }
+    builder.finish()
+}
+
 proptest! {
     #[test]
     fn any_sequence_of_changes_gives_what_the_model_gives(ops in prop::collection::vec(ops(), 1..150)) {
-        let (index, mut writer) = Index::new(9);
+        let (mut index, mut writer) = Index::new(9);
         let mut model = Model::new();
         for op in ops {
             match op {
@@ -130,6 +156,12 @@ proptest! {
                     index.discard_if_empty(&mut writer, &found);
                     prop_assert_eq!(found.is_detached(), !model.contains_key(&(NAMES[group], NAMES[topic])));
                 }
+                Op::Rebuild => {
+                    (index, writer) = rebuild(&index);
+                    // Deletions are not remembered.
+                    let is_live = |_: &i32, value: &mut (u64, Option<CommittedOffset>)| value.1.is_some();
+                    model.values_mut().for_each(|topic| topic.retain(is_live));
+                }
             }
             let live = |(_, value): &&(u64, Option<CommittedOffset>)| value.is_some();
             let keys = model.values().flat_map(|topic| topic.values()).filter(live).count();
@@ -154,5 +186,12 @@ prop_assert_eq!(read.as_ref(), Some(value));
             }
             prop_assert_eq!(scan(&index, group), expected);
         }
+        // Nothing is kept for what is gone.
+        for (group, topic) in NAMES.iter().flat_map(|group| NAMES.map(|topic| (*group, topic))) {
+            let found = index.resolve(group, topic);
+            index.delete_topic(&mut writer, &found, u64::MAX - 1);
+            index.discard_if_empty(&mut writer, &found);
+        }
+        prop_assert_eq!((index.topics.len(), index.groups.len(), index.topic_names.len()), (0, 0, 0));
     }
 }

@@ -72,20 +72,30 @@ impl<T: Named> Registry<T> {
         self.table.find(hash, is(name), Arc::clone).ok()
     }
 
-    /// Calls `visit` with everything, in no order, and perhaps twice if the table grows meanwhile.
-    pub(super) fn for_each(&self, mut visit: impl FnMut(&T)) {
-        self.table.for_each(|thing| visit(thing));
+    /// Everything that is kept, in no order and each once. What is kept all the while is there.
+    pub(super) fn all(&self) -> Vec<Arc<T>> {
+        let mut all = Vec::with_capacity(self.len());
+        self.table.for_each(|thing| all.push(Arc::clone(thing)));
+        // If the table grew meanwhile, what went to a new bucket may have been met twice.
+        all.sort_unstable_by_key(Arc::as_ptr);
+        all.dedup_by_key(|thing| Arc::as_ptr(thing));
+        all
     }
 
     /// What is kept under this name, with one more user.
     pub(super) fn acquire(&self, changing: &mut Changing, hash: u64, name: &str) -> Arc<T> {
-        let thing = self.get(hash, name).unwrap_or_else(|| {
+        let thing = self.get_or_make(changing, hash, name);
+        thing.uses().fetch_add(1, Ordering::Relaxed);
+        thing
+    }
+
+    /// What is kept under this name. If it is new it has no users, which whoever made it adds.
+    pub(super) fn get_or_make(&self, changing: &mut Changing, hash: u64, name: &str) -> Arc<T> {
+        self.get(hash, name).unwrap_or_else(|| {
             let thing = Arc::new(T::new(name.into()));
             self.table.insert(changing, hash, thing.clone());
             thing
-        });
-        thing.uses().fetch_add(1, Ordering::Relaxed);
-        thing
+        })
     }
 
     /// Takes back one use of a name that was acquired.

@@ -206,6 +206,20 @@ impl<'a> Slot<'a> {
         })
     }
 
+    /// Stores the first value of a slot that no reader knows yet. Returns false if its seq is none.
+    ///
+    /// # Panics
+    ///
+    /// As [`set`](Slot::set).
+    #[inline]
+    pub(super) fn begin(self, allocator: &mut Allocator, value: &Value<'_>) -> bool {
+        let word2 = compact(value).unwrap_or_else(|| write_cell(allocator, value));
+        self.words[1].store(value.offset as u64 & !DELETED, Ordering::Relaxed);
+        self.words[2].store(word2, Ordering::Relaxed);
+        self.words[0].store(value.seq, Ordering::Relaxed);
+        value.seq != 0 && value.seq != BUSY
+    }
+
     /// Deletes the value, if it is older than `seq`. A slot without one that was ever set stays as it
     /// is. Only for the writer.
     pub(super) fn delete(self, allocator: &mut Allocator, seq: u64) -> Change {
@@ -281,6 +295,7 @@ fn low(bits: u32) -> u64 {
 }
 
 /// Word 2 of a value that needs no cell.
+#[inline]
 fn compact(value: &Value<'_>) -> Option<u64> {
     let since = value.timestamp_ms.wrapping_sub(TIMESTAMP_BASE) as u64;
     // A negative epoch becomes a large number here and does not fit, as it should be.

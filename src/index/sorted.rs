@@ -62,6 +62,13 @@ impl<T: Item, const LEAF: usize> SortedList<T, LEAF> {
         all
     }
 
+    /// Puts items into an empty list. They are sorted, and no two have the same key. Only for the
+    /// writer.
+    pub(super) fn fill(&self, items: &[T]) {
+        let leaves = items.chunks(LEAF).map(|items| Leaf::new(items.to_vec()));
+        self.leaves.store(Arc::new(leaves.collect()));
+    }
+
     /// Adds an item whose key is not in the list. Only for the writer.
     pub(super) fn insert(&self, item: T) {
         let leaves = self.leaves.load();
@@ -174,6 +181,22 @@ mod tests {
             }
             assert_eq!(list.get(&key), model.get(&key).copied());
             check(&list, &model);
+        }
+    }
+
+    #[test]
+    fn a_list_that_was_filled_goes_on_like_any_other() {
+        for len in 0..20 {
+            let list = SortedList::<u32, 4>::new();
+            let mut model: BTreeSet<u32> = (0..len).map(|key| 2 * key).collect();
+            list.fill(&model.iter().copied().collect::<Vec<_>>());
+            check(&list, &model);
+            for key in (0..2 * len).rev() {
+                if model.insert(key) {
+                    list.insert(key);
+                }
+                check(&list, &model);
+            }
         }
     }
 

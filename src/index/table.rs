@@ -51,12 +51,20 @@ struct Node<T> {
 impl<T> Table<T> {
     /// A table without entries.
     pub(super) fn new() -> Table<T> {
-        Table { buckets: Growing::new(), size: AtomicUsize::new(START), len: AtomicUsize::new(0) }
+        Table::of(Vec::new())
     }
 
-    /// How many buckets there are. As long as it stays the same, no entry changes its place.
-    pub(super) fn buckets(&self) -> usize {
-        self.size.load(Ordering::Acquire)
+    /// A table with these entries, of which no two are the same.
+    pub(super) fn of(entries: Vec<(u64, Arc<T>)>) -> Table<T> {
+        let (len, size) = (entries.len(), START.max(entries.len() * SPREAD));
+        let mut heads: Vec<Option<Arc<Node<T>>>> = Vec::new();
+        heads.resize_with(size, || None);
+        for (hash, thing) in entries {
+            let head = &mut heads[bucket_of(hash, size)];
+            *head = Some(Arc::new(Node { hash, thing, next: head.take() }));
+        }
+        let buckets = Growing::of(heads.into_iter().map(ArcSwapOption::new));
+        Table { buckets, size: AtomicUsize::new(size), len: AtomicUsize::new(len) }
     }
 
     /// How many entries there are.
@@ -188,6 +196,25 @@ mod tests {
         let mut all = BTreeSet::new();
         table.for_each(|thing| assert!(all.insert(**thing)));
         assert_eq!(all, model);
+    }
+
+    #[test]
+    fn a_table_that_was_made_full_goes_on_like_any_other() {
+        let hash = |thing: u64| (thing / 3).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        for len in 0..50 {
+            let table = Table::of((0..len).map(|thing| (hash(thing), Arc::new(thing))).collect());
+            let mut changing = Changing::new();
+            for thing in len..2 * len {
+                assert!(!get(&table, hash(thing), thing));
+                table.insert(&mut changing, hash(thing), Arc::new(thing));
+            }
+            assert!((0..2 * len).all(|thing| get(&table, hash(thing), thing)));
+            (0..2 * len).for_each(|thing| {
+                table.remove(&mut changing, hash(thing), |found| *found == thing);
+                assert!(!get(&table, hash(thing), thing));
+            });
+            assert_eq!(table.len(), 0);
+        }
     }
 
     #[test]

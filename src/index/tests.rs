@@ -2,6 +2,7 @@
 //! input.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::atomic::AtomicBool;
 
 use super::*;
@@ -436,7 +437,7 @@ fn all_topics_are_listed_once_while_others_come() {
     use std::sync::atomic::{AtomicBool, Ordering};
     for round in 0..200 {
         let (index, mut writer) = Index::new(round);
-        let live: Vec<_> = (0..4).map(|i| index.resolve("g", &format!("live-{i}"))).collect();
+        let live: Vec<_> = (0..4).map(|i| index.resolve(&format!("live-{i}"), "t")).collect();
         for topic in &live {
             let metadata = "";
             let value = Value {
@@ -452,18 +453,53 @@ fn all_topics_are_listed_once_while_others_come() {
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                // Topics without a key are not listed; they only make the table grow.
+                // Groups without a key are not listed; they only make the table grow.
                 for i in 0..500 {
-                    index.resolve("g", &format!("empty-{i}"));
+                    index.resolve(&format!("empty-{i}"), "t");
                 }
                 done.store(true, Ordering::Relaxed);
             });
             while !done.load(Ordering::Relaxed) {
                 let mut names: Vec<_> =
-                    index.topics().iter().map(|topic| topic.name().to_owned()).collect();
+                    index.topics().iter().map(|topic| topic.group().to_owned()).collect();
                 names.sort();
                 assert_eq!(names, ["live-0", "live-1", "live-2", "live-3"]);
             }
         });
     }
+}
+
+#[test]
+fn values_that_are_out_of_order_are_not_built_upon() {
+    let built = |builder: &mut Builder, partitions: &[i32], seq| {
+        let values = partitions.iter().map(|partition| Ok((*partition, value(seq))));
+        builder.set_all(values).unwrap_or_else(|error: Infallible| match error {})
+    };
+    let begun = |topics: &[(&str, &str)]| {
+        let mut builder = Builder::new(1);
+        topics.iter().all(|(group, topic)| {
+            builder.topic(group, topic) && built(&mut builder, &[topic.len() as i32], 1)
+        })
+    };
+    assert!(begun(&[("b", "t"), ("b", "tt"), ("b", "u"), ("a", "u"), ("c", "t")]));
+    for topics in [
+        &[("g", "tt"), ("g", "t")][..],
+        // The same topic again, with a partition that is not behind the one before.
+        &[("g", "t"), ("g", "t")],
+        &[("g", "a"), ("g", "b"), ("g", "a")],
+        &[("g", "a"), ("h", "a"), ("g", "b")],
+    ] {
+        assert!(!begun(topics), "{topics:?}");
+    }
+    let set = |partitions: &[i32], seq| {
+        let mut builder = Builder::new(1);
+        assert!(!built(&mut builder, &[0], 1), "there is no topic");
+        assert!(builder.topic("g", "t"));
+        built(&mut builder, partitions, seq)
+    };
+    assert!(set(&[0, 1, 2, 100, 1000, i32::MAX], 1));
+    assert!(!set(&[0, 0], 1));
+    assert!(!set(&[1000, 999], 1));
+    assert!(!set(&[0], 0));
+    assert!(!set(&[0], u64::MAX));
 }

@@ -55,6 +55,17 @@ struct Far {
     sparse: SortedList<Sparse, SPARSE_LEAF>,
 }
 
+/// Slots of neighbouring partitions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    /// The first partition.
+    pub(super) first: i32,
+    /// Its slot.
+    pub(super) unit: Unit,
+    /// There are `1 << class` slots.
+    pub(super) class: u32,
+}
+
 /// A partition with a slot of its own.
 #[derive(Clone, Copy)]
 struct Sparse {
@@ -182,17 +193,32 @@ impl Topic {
 
     /// The slot of a partition, made if need be. Only for the writer.
     pub(super) fn find_or_make(&self, allocator: &mut Allocator, partition: i32) -> Unit {
-        if let Some(unit) = self.find(partition) {
-            return unit;
+        self.find(partition).unwrap_or_else(|| {
+            let run = self.make(allocator, partition);
+            run.unit + (partition - run.first) as Unit
+        })
+    }
+
+    /// The run of slots that a partition lies in, made if need be. Only for the writer of a topic
+    /// whose partitions are set in ascending order: from the partition on, the run is theirs.
+    pub(super) fn run_from(&self, allocator: &mut Allocator, partition: i32) -> Run {
+        match self.find(partition) {
+            Some(unit) => Run { first: partition, unit, class: 0 },
+            None => self.make(allocator, partition),
         }
+    }
+
+    /// Makes the run of slots that a partition without a slot lies in.
+    fn make(&self, allocator: &mut Allocator, partition: i32) -> Run {
         let number = partition as u32;
         if number < INLINE {
             let (run, at) = run_of(number);
-            let unit = self.take_slots(allocator, run_class(run));
+            let class = run_class(run);
+            let unit = self.take_slots(allocator, class);
             self.runs[run].store(unit, Ordering::Release);
             let end = self.runs_end.load(Ordering::Relaxed).max(run as u8 + 1);
             self.runs_end.store(end, Ordering::Release);
-            return unit + at;
+            return Run { first: partition - at as i32, unit, class };
         }
         let far = self
             .far
@@ -202,11 +228,11 @@ impl Topic {
             let (block, at) = block_of(number);
             let unit = self.take_slots(allocator, BLOCK_CLASS);
             far.blocks.ensure(block).store(unit, Ordering::Release);
-            return unit + at;
+            return Run { first: partition - at as i32, unit, class: BLOCK_CLASS };
         }
         let unit = self.take_slots(allocator, 0);
         far.sparse.insert(Sparse { partition, unit });
-        unit
+        Run { first: partition, unit, class: 0 }
     }
 
     /// Calls `visit` with the first partition, the first slot and the class of runs of slots that
@@ -285,7 +311,7 @@ impl Topic {
 
     fn take_slots(&self, allocator: &mut Allocator, class: u32) -> Unit {
         let first = allocator.take(class);
-        (first..first + (1 << class)).for_each(|unit| self.arena.slot(unit).reset());
+        self.arena.slots(first, class).for_each(Slot::reset);
         first
     }
 }

@@ -1,0 +1,144 @@
+//! Building an index out of values that come in order: what loading a snapshot does.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::arena::Slots;
+use super::group::Group;
+use super::names::Named;
+use super::slot::Value;
+use super::table::Table;
+use super::topic::Topic;
+use super::{Index, Writer, add};
+
+/// An index that nobody reads yet.
+///
+/// Values come group by group, and in a group by topic and partition. Nothing has to be looked up
+/// then: that a topic is new follows from its place, and the tables that lead to it are made at the
+/// end, in their final size.
+pub(crate) struct Builder {
+    index: Index,
+    writer: Writer,
+    /// The group that was begun last.
+    group: Option<Arc<Group>>,
+    /// Its topics so far, in order.
+    siblings: Vec<Arc<Topic>>,
+    /// The partition that was set last in the last of them, or -1.
+    last: i64,
+    /// All topics with the hashes of their names.
+    topics: Vec<(u64, Arc<Topic>)>,
+    keys: u64,
+}
+
+impl Builder {
+    /// Begins an index; see [`Index::new`].
+    pub(crate) fn new(seed: u64) -> Builder {
+        let (index, writer) = Index::new(seed);
+        Builder {
+            index,
+            writer,
+            group: None,
+            siblings: Vec::new(),
+            last: -1,
+            topics: Vec::new(),
+            keys: 0,
+        }
+    }
+
+    /// Goes on to a topic, or goes on with it. Returns false, and is of no use any more, if the topic
+    /// is out of order: if it stands behind the one before in the same group, or its group came
+    /// before another one already.
+    #[must_use = "what is out of order is damage"]
+    pub(crate) fn topic(&mut self, group: &str, name: &str) -> bool {
+        match self.siblings.last() {
+            Some(before) if before.group() == group => {
+                if before.name() >= name {
+                    return before.name() == name;
+                }
+            }
+            _ => {
+                if !self.begin_group(group) {
+                    return false;
+                }
+            }
+        }
+        let Some(group) = &self.group else { return false };
+        group.uses().fetch_add(1, Ordering::Relaxed);
+        let Index { hasher, topic_names, arena, .. } = &self.index;
+        let mut changing = self.index.changing();
+        let text = topic_names.acquire(&mut changing, hasher.one(name), name);
+        let topic = Arc::new(Topic::new(arena.clone(), group, text.name().clone()));
+        self.topics.push((hasher.pair(group.name(), name), topic.clone()));
+        self.siblings.push(topic);
+        self.last = -1;
+        true
+    }
+
+    /// Sets values in the topic that was begun last, each with its partition. Returns false, and is of
+    /// no use any more, if one of them is not behind the one before, or its seq is none.
+    ///
+    /// # Errors
+    ///
+    /// The first one that `values` yields.
+    #[must_use = "what is out of order is damage"]
+    pub(crate) fn set_all<'v, E>(
+        &mut self,
+        values: impl Iterator<Item = Result<(i32, Value<'v>), E>>,
+    ) -> Result<bool, E> {
+        let Some(topic) = self.siblings.last() else { return Ok(false) };
+        let (arena, allocator) = (&*self.index.arena, &mut self.writer.allocator);
+        // What is left of a run of slots, and the partition that it goes on with.
+        let (mut slots, mut next) = (None, 0);
+        for value in values {
+            let (partition, value) = value?;
+            if i64::from(partition) <= self.last {
+                return Ok(false);
+            }
+            self.last = partition.into();
+            let slot = slots
+                .as_mut()
+                .and_then(|slots: &mut Slots<'_>| slots.nth((partition - next) as usize));
+            let slot = slot.or_else(|| {
+                let run = topic.run_from(allocator, partition);
+                slots.insert(arena.slots(run.unit, run.class)).nth((partition - run.first) as usize)
+            });
+            next = partition.wrapping_add(1);
+            if !slot.is_some_and(|slot| slot.begin(allocator, &value)) {
+                return Ok(false);
+            }
+            topic.count_up();
+            self.keys += 1;
+        }
+        Ok(true)
+    }
+
+    /// How many keys have a value.
+    pub(crate) fn keys(&self) -> u64 {
+        self.keys
+    }
+
+    /// The index with everything that was set, and its writer.
+    pub(crate) fn finish(mut self) -> (Index, Writer) {
+        self.end_group();
+        self.index.topics = Table::of(self.topics);
+        add(&self.index.counts.keys, self.keys);
+        (self.index, self.writer)
+    }
+
+    fn begin_group(&mut self, name: &str) -> bool {
+        self.end_group();
+        let Index { hasher, groups, .. } = &self.index;
+        let group = groups.get_or_make(&mut self.index.changing(), hasher.one(name), name);
+        let is_new = group.topics().is_empty();
+        self.group = Some(group);
+        is_new
+    }
+
+    /// A group has its topics once all of them are known.
+    fn end_group(&mut self) {
+        let Some(group) = self.group.take() else { return };
+        group.topics().fill(&self.siblings);
+        self.siblings.clear();
+        add(&self.index.counts.groups, 1);
+    }
+}
