@@ -23,13 +23,17 @@ impl Way {
     ///
     /// A copy from the page cache should still be in the processor's cache when its records are read,
     /// and a second thread for it would use up what it saves, since the bytes change caches. A device
-    /// is waited for: then pieces are large enough for its full speed, and read ahead.
+    /// is waited for: then pieces are large enough for its full speed, and read ahead; there are
+    /// some of them, so that reading and what is done with the records overlap.
     pub(crate) fn of(file: &dyn SegmentFile) -> Way {
-        const AHEAD_FROM: u64 = 4 << 20;
-        match file.is_direct() {
-            true => Way { piece: 1 << 20, ahead: file.size() >= AHEAD_FROM },
-            false => Way { piece: 256 << 10, ahead: false },
+        const LEAST: usize = 256 << 10;
+        const MOST: usize = 1 << 20;
+        if !file.is_direct() {
+            return Way { piece: LEAST, ahead: false };
         }
+        let pieces = |size: usize| size.div_ceil(16).next_power_of_two().clamp(LEAST, MOST);
+        let piece = usize::try_from(file.size()).map_or(MOST, pieces);
+        Way { piece, ahead: file.size() > 4 * piece as u64 }
     }
 }
 
