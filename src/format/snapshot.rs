@@ -105,7 +105,7 @@ impl<'a> Iterator for Values<'a> {
     /// The seq of a value and the value. Ends after the first error.
     type Item = Result<(u64, Entry<'a>), EntryError>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         let seq = self.entries.seq()?;
         let value = match (seq, self.entries.next()) {
@@ -159,7 +159,8 @@ mod tests {
         let all = [(5, value(0, "")), (1 << 50, value(7, "größe")), (6, value(i32::MAX, "m"))];
         let mut body = Vec::new();
         begin_values(&mut body, "group", "größe");
-        let mut ends = vec![body.len()];
+        assert!(Values::decode(&body, BASE_MS).is_none(), "there is at least one value");
+        let mut ends = Vec::new();
         for (seq, value) in &all {
             push_value(&mut body, *seq, value, BASE_MS);
             ends.push(body.len());

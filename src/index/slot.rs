@@ -211,7 +211,7 @@ impl<'a> Slot<'a> {
     /// # Panics
     ///
     /// As [`set`](Slot::set).
-    #[inline]
+    #[inline(always)]
     pub(super) fn begin(self, allocator: &mut Allocator, value: &Value<'_>) -> bool {
         let word2 = compact(value).unwrap_or_else(|| write_cell(allocator, value));
         self.words[1].store(value.offset as u64 & !DELETED, Ordering::Relaxed);
@@ -314,6 +314,7 @@ struct CellHead {
 }
 
 /// Puts what does not fit into a new cell and returns word 2 for it.
+#[inline(never)]
 fn write_cell(allocator: &mut Allocator, value: &Value<'_>) -> u64 {
     let bytes = value.metadata.as_bytes();
     let expiry = value.expire_at_ms.map(|expire_at_ms| expire_at_ms as u64);
