@@ -1,5 +1,6 @@
 //! Names: how they are hashed, and a table that keeps each of them once.
 
+use std::collections::HashSet;
 use std::hash::Hasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -72,13 +73,15 @@ impl<T: Named> Registry<T> {
         self.table.find(hash, is(name), Arc::clone).ok()
     }
 
-    /// Everything that is kept, in no order and each once. What is kept all the while is there.
+    /// Everything that is kept, each once, in an order that is the same after the same changes. What is kept all the while is there.
     pub(super) fn all(&self) -> Vec<Arc<T>> {
-        let mut all = Vec::with_capacity(self.len());
-        self.table.for_each(|thing| all.push(Arc::clone(thing)));
-        // If the table grew meanwhile, what went to a new bucket may have been met twice.
-        all.sort_unstable_by_key(Arc::as_ptr);
-        all.dedup_by_key(|thing| Arc::as_ptr(thing));
+        let (mut all, mut met) = (Vec::new(), HashSet::new());
+        self.table.for_each(|thing| {
+            // If the table grows meanwhile, what goes to a new bucket may be met twice.
+            if met.insert(Arc::as_ptr(thing)) {
+                all.push(Arc::clone(thing));
+            }
+        });
         all
     }
 
