@@ -3,6 +3,10 @@
 
 mod support;
 
+#[cfg(target_os = "linux")]
+#[path = "concurrency/held.rs"]
+mod held;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::scope;
 

@@ -1,0 +1,106 @@
+//! Threads that are held up until another one waits for them, so that the order of what they do is
+//! certain and not only likely. Whether a thread waits is asked of the kernel.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{Builder, current, scope, yield_now};
+
+use pagemark::testkit::SimDisk;
+use pagemark::{Commit, CommitBatch, Environment, Key, NextOffset};
+
+use crate::support::{mix, options};
+
+/// Where the kernel says what a thread does.
+#[derive(Debug)]
+struct Watched(PathBuf);
+
+impl Watched {
+    /// The thread that calls this.
+    fn this() -> Watched {
+        let link = std::fs::read_link("/proc/thread-self").unwrap();
+        Watched(Path::new("/proc").join(link).join("stat"))
+    }
+
+    /// Whether the thread sleeps.
+    fn sleeps(&self) -> bool {
+        // The state follows the name, which stands in brackets. The file goes with the thread.
+        let stat = std::fs::read_to_string(&self.0).unwrap_or_default();
+        stat.rsplit(')').next().is_some_and(|behind| behind.trim_start().starts_with('S'))
+    }
+}
+
+/// Gives way until something is so.
+fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        yield_now();
+    }
+}
+
+/// A clock by which a sweep begins when a commit holds the log's lock, and by which that commit goes
+/// on when the sweep waits for the lock.
+#[derive(Debug, Default)]
+struct Meeting {
+    sweeper: OnceLock<Watched>,
+    committing: AtomicBool,
+    random: AtomicU64,
+}
+
+const SWEEPER: &str = "sweeper";
+
+impl Environment for Meeting {
+    /// Asked before the sweep looks for what is due.
+    fn now_ms(&self) -> i64 {
+        if current().name() == Some(SWEEPER) {
+            self.sweeper.set(Watched::this()).unwrap();
+            until(|| self.committing.load(Ordering::Acquire));
+        }
+        0
+    }
+
+    /// Asked under the log's lock when a segment is full.
+    fn random(&self) -> u64 {
+        if let Some(sweeper) = self.sweeper.get() {
+            self.committing.store(true, Ordering::Release);
+            until(|| sweeper.sleeps());
+        }
+        mix(self.random.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[test]
+fn what_is_due_no_more_when_the_sweep_gets_the_lock_is_not_deleted() {
+    let meeting = Arc::new(Meeting::default());
+    let store = options(1).environment(meeting.clone()).open_in(SimDisk::new().dir()).unwrap();
+    let due = Commit::new(NextOffset(1)).expire_at_ms(0);
+    // Two of them do not fit into a segment.
+    let long = "m".repeat(4096);
+    let filler = Commit::new(NextOffset(1)).metadata(&long);
+    let mut batch = CommitBatch::new("g");
+    batch.commit("filler", 0, filler).commit("filler", 1, filler);
+    for (topic, partition) in [("t", 0), ("t", 1), ("t", 2), ("t", 3), ("u", 0)] {
+        batch.commit(topic, partition, due);
+    }
+    store.commit_batch(&batch).unwrap();
+    let report = scope(|threads| {
+        let sweep = || store.expire().unwrap();
+        let sweep = Builder::new().name(SWEEPER.into()).spawn_scoped(threads, sweep).unwrap();
+        until(|| meeting.sweeper.get().is_some());
+        batch.clear();
+        batch.commit("filler", 0, filler).commit("filler", 1, filler);
+        // A new value without an expiry, one that expires later, a delete, and a topic that ends.
+        batch.commit("t", 0, NextOffset(2)).commit("t", 1, due.expire_at_ms(1));
+        batch.delete("t", 3).delete("u", 0);
+        store.commit_batch(&batch).unwrap();
+        sweep.join().unwrap()
+    });
+    assert!(meeting.committing.load(Ordering::Relaxed), "the commit came in between");
+    assert_eq!((report.visited, report.expired), (7, 1));
+    let offset = |topic, partition| {
+        store.fetch(Key::new("g", topic, partition)).map(|value| value.offset().0)
+    };
+    assert_eq!((offset("t", 0), offset("t", 1)), (Some(2), Some(1)));
+    assert_eq!((offset("t", 2), offset("t", 3), offset("u", 0)), (None, None, None));
+    let stats = store.stats();
+    assert_eq!((stats.deletes, stats.expirations), (2, 1));
+}
