@@ -6,6 +6,9 @@ mod support;
 #[cfg(target_os = "linux")]
 #[path = "concurrency/held.rs"]
 mod held;
+#[cfg(target_os = "linux")]
+#[path = "support/hooked.rs"]
+mod hooked;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::scope;

@@ -1,15 +1,17 @@
 //! Threads that are held up until another one waits for them, so that the order of what they do is
 //! certain and not only likely. Whether a thread waits is asked of the kernel.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, current, scope, yield_now};
 
 use pagemark::testkit::SimDisk;
-use pagemark::{Commit, CommitBatch, Environment, Key, NextOffset};
+use pagemark::{Commit, CommitBatch, Environment, ErrorKind, Key, NextOffset, OffsetStore};
 
-use crate::support::{mix, options};
+use crate::hooked::{Call, Hooked};
+use crate::support::{mix, observe, options};
 
 /// Where the kernel says what a thread does.
 #[derive(Debug)]
@@ -103,4 +105,92 @@ fn what_is_due_no_more_when_the_sweep_gets_the_lock_is_not_deleted() {
     assert_eq!((offset("t", 2), offset("t", 3), offset("u", 0)), (None, None, None));
     let stats = store.stats();
     assert_eq!((stats.deletes, stats.expirations), (2, 1));
+}
+
+/// A store on a disk that knows whether its directory is free, and panics when a free one is used.
+/// On demand, the next commit panics under the log's lock.
+struct Watchful {
+    disk: SimDisk,
+    store: OffsetStore,
+    free: Arc<AtomicBool>,
+    armed: Arc<AtomicBool>,
+}
+
+impl Watchful {
+    fn open() -> Watchful {
+        let disk = SimDisk::new();
+        let (free, armed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (is_free, is_armed) = (Arc::clone(&free), Arc::clone(&armed));
+        let dir = Hooked::new(disk.dir(), move |call| match call {
+            Call::Unlock => is_free.store(true, Ordering::Release),
+            Call::Write(..) if is_armed.swap(false, Ordering::AcqRel) => panic!("on purpose"),
+            _ => assert!(!is_free.load(Ordering::Acquire), "{call:?} in a free directory"),
+        });
+        let store = options(1).open_in(dir).unwrap();
+        for (topic, partition) in [("t", 0), ("u", 1)] {
+            store.commit(Key::new("g", topic, partition), NextOffset(1)).unwrap();
+        }
+        Watchful { disk, store, free, armed }
+    }
+
+    fn is_free(&self) -> bool {
+        self.free.load(Ordering::Acquire)
+    }
+
+    fn panic_under_the_lock(&self) {
+        self.armed.store(true, Ordering::Release);
+        let commit = || self.store.commit(Key::new("g", "t", 0), NextOffset(2));
+        catch_unwind(AssertUnwindSafe(commit)).unwrap_err();
+    }
+
+    /// Closes the store, which fails, and frees the directory all the same.
+    fn close(&self) {
+        let error = self.store.clone().close().unwrap_err();
+        assert!(error.to_string().contains("panicked while it appended"), "{error}");
+        assert!(self.is_free());
+    }
+
+    /// Checks that nothing is lost that was committed.
+    fn check_reopened(&self) {
+        assert!(!self.disk.files().iter().any(|name| name.ends_with(".tmp")));
+        let before = observe(&self.store);
+        assert_eq!(before.len(), 2);
+        assert_eq!(observe(&options(2).open_in(self.disk.dir()).unwrap()), before);
+    }
+}
+
+#[test]
+fn after_a_panic_the_directory_is_not_free_before_a_compaction_has_ended() {
+    let watchful = Watchful::open();
+    let compacted = scope(|threads| {
+        let mut closing = false;
+        watchful.store.compact_with(|_| {
+            if std::mem::replace(&mut closing, true) {
+                return;
+            }
+            watchful.panic_under_the_lock();
+            let closer = Arc::new(OnceLock::new());
+            let (this, watchful) = (Arc::clone(&closer), &watchful);
+            threads.spawn(move || {
+                this.set(Watched::this()).unwrap();
+                watchful.close();
+            });
+            until(|| watchful.is_free() || closer.get().is_some_and(Watched::sleeps));
+            assert!(!watchful.is_free(), "the compaction is at work in the directory");
+        })
+    });
+    assert_eq!(compacted.unwrap_err().kind(), ErrorKind::Closed);
+    watchful.check_reopened();
+}
+
+#[test]
+fn after_a_panic_the_prepared_segment_is_removed_before_the_directory_is_free() {
+    let watchful = Watchful::open();
+    // The second one finds everything sealed, and leaves the segment that it has prepared.
+    watchful.store.backup_in(&SimDisk::new()).unwrap();
+    watchful.store.backup_in(&SimDisk::new()).unwrap();
+    assert!(watchful.disk.files().iter().any(|name| name.ends_with(".tmp")));
+    watchful.panic_under_the_lock();
+    watchful.close();
+    watchful.check_reopened();
 }
