@@ -3,6 +3,10 @@
 
 mod support;
 
+#[path = "support/hooked.rs"]
+mod hooked;
+#[path = "reader/overtaken.rs"]
+mod overtaken;
 #[path = "reader/writer.rs"]
 mod writer;
 
