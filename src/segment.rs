@@ -112,15 +112,7 @@ impl Segment {
 
     /// Writes the next mark. Durable with the next [`Segment::sync`].
     pub(crate) fn write_mark(&self, state: MarkState, end: &End) -> Result<()> {
-        let mark = Mark {
-            state,
-            epoch: end.epoch,
-            position: end.position,
-            durable: end.last_seq,
-            next_seq: end.next_seq,
-            chain: end.chain,
-            counter: self.marks.load(Ordering::Relaxed) + 1,
-        };
+        let mark = end.mark(state, self.marks.load(Ordering::Relaxed) + 1);
         let bytes = mark.encode(self.header.salt);
         self.file
             .write_at(u64::from(mark.place()), &bytes)
@@ -146,6 +138,14 @@ pub(crate) struct End {
     pub(crate) last_seq: u64,
     pub(crate) next_seq: u64,
     pub(crate) chain: u64,
+}
+
+impl End {
+    /// The mark that states it, the `counter`th of its file.
+    pub(crate) fn mark(&self, state: MarkState, counter: u64) -> Mark {
+        let End { epoch, position, last_seq: durable, next_seq, chain } = *self;
+        Mark { state, epoch, position, durable, next_seq, chain, counter }
+    }
 }
 
 /// The id of a name in the active segment, kept with the topic so that a commit needs no look-up.

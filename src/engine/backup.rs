@@ -266,10 +266,13 @@ impl Copying<'_> {
             return Err(Error::corrupt("the header of the snapshot is damaged").with_path(path));
         };
         check_store(&path, header.store_id, self.engine.store_id())?;
+        let Some(mark) = mark else {
+            return Err(Error::corrupt("the mark of the snapshot is damaged").with_path(path));
+        };
         self.progress.total += file.size();
         if let Some((_, there, known)) = first_page(self.dest, &name)?
             && there == header
-            && known == mark
+            && known == Some(mark)
         {
             self.keep(file.size())?;
             return Ok(None);
@@ -278,8 +281,11 @@ impl Copying<'_> {
         let to = self.dest.path().join(&name);
         let write = |error| Error::io("write a copy", &to, error);
         let mut out = self.dest.create_growing(&names::unfinished(&name)).map_err(write)?;
+        let page = mark.first_page(&header);
+        out.append(&page).map_err(write)?;
+        self.told(u64::from(RECORDS_START))?;
         let mut piece = vec![0; PIECE];
-        let mut position = 0;
+        let mut position = u64::from(RECORDS_START);
         while position < file.size() {
             let len = (file.size() - position).min(PIECE as u64) as usize;
             file.read_at(position, &mut piece[..len]).map_err(failed)?;
@@ -290,14 +296,28 @@ impl Copying<'_> {
         out.sync().map_err(|error| Error::flush("flush a copy", &to, error))?;
         drop(out);
         // What was copied is what counts, so it is the copy that is checked.
-        let name_there = names::unfinished(&name);
-        let copy = self.dest.open(&name_there, Access::Follow).map_err(write)?;
-        let there = self.dest.path().join(&name_there);
-        Records { file: &*copy, path: &there, header: &header }
+        let copy = self.reopen(&name, &page)?;
+        Records { file: &*copy, path: &to, header: &header }
             .read(|_, _| self.engine.check_running())?;
         self.report.files_copied += 1;
         self.report.bytes_copied += file.size();
         Ok(Some(name))
+    }
+
+    /// Opens a copy that was just written, and checks that it begins with this page.
+    fn reopen(&self, name: &str, page: &[u8]) -> Result<Arc<dyn SegmentFile>> {
+        let path = self.dest.path().join(name);
+        let failed = |error| Error::io("read a copy", &path, error);
+        let file = self.dest.open(&names::unfinished(name), Access::Follow).map_err(failed)?;
+        let mut found = vec![0; page.len()];
+        file.read_at(0, &mut found).map_err(failed)?;
+        match found == page {
+            true => Ok(file),
+            false => {
+                let message = "the first page of the copy differs from what was written";
+                Err(Error::corrupt(message).with_path(path).at(0))
+            }
+        }
     }
 
     fn keep(&mut self, bytes: u64) -> Result<()> {
@@ -341,6 +361,8 @@ impl Copying<'_> {
         let sealed = mark.filter(|mark| mark.state == MarkState::Sealed);
         let last_seq = sealed.map_or(last_seq, |mark| mark.durable);
         let end = End { epoch, position: position as u32, last_seq, next_seq, chain };
+        let page = end.mark(MarkState::Open, 1).first_page(&header);
+        out.write_at(0, &page).map_err(write)?;
         let mut piece = vec![0; PIECE];
         let mut at = u64::from(RECORDS_START);
         while at < position {
@@ -350,13 +372,10 @@ impl Copying<'_> {
             at += len as u64;
             self.told(len as u64)?;
         }
-        out.write_at(0, &header.encode()).map_err(write)?;
-        let copy = Segment::new(out, self.dest, first_seq, header, 0);
-        copy.write_mark(MarkState::Open, &end)?;
-        copy.sync()?;
+        out.sync().map_err(|error| Error::flush("flush a copy", &to, error))?;
         // The bytes were read twice, and those of the second time are the ones that count.
-        let there = self.dest.open(&names::unfinished(&name), Access::Follow).map_err(write)?;
-        let (_, copied) = read_through(&*there, &header, first_seq).map_err(write)?;
+        let copy = self.reopen(&name, &page)?;
+        let (_, copied) = read_through(&*copy, &header, first_seq).map_err(write)?;
         if (copied.stopped(), copied.chain()) != (Some(Stop::Sealed), chain) {
             let message = "the copy of the segment differs from what was read before";
             return Err(Error::corrupt(message).with_path(to).at(copied.position()));

@@ -155,13 +155,8 @@ impl SnapshotWriter {
             chain: self.chain,
             counter: 1,
         };
-        let mut page = vec![0; RECORDS_START as usize];
-        let encoded = header.encode();
-        page[..encoded.len()].copy_from_slice(&encoded);
-        let (at, encoded) = (mark.place() as usize, mark.encode(header.salt));
-        page[at..at + encoded.len()].copy_from_slice(&encoded);
         self.file
-            .replace_head(&page)
+            .replace_head(&mark.first_page(&header))
             .map_err(|error| Error::io("write a snapshot", &self.path, error))?;
         self.sync()?;
         Ok(Written { keys: self.keys, bytes: self.position })

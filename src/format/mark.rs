@@ -5,7 +5,9 @@
 //! written in turn, so that a torn write of one leaves the other. A mark is never needed to read the
 //! log; it only turns what would pass for a torn tail into damage.
 
+use super::RECORDS_START;
 use super::bytes::{put, u32_at, u64_at};
+use super::header::FileHeader;
 
 /// The size of an encoded mark.
 pub(crate) const MARK_LEN: usize = 48;
@@ -72,6 +74,14 @@ impl Mark {
         let checksum = checksum(&bytes, salt, self.place());
         put(&mut bytes, 0, &checksum.to_le_bytes());
         bytes
+    }
+
+    /// The first page of a file with this header and no other mark.
+    pub(crate) fn first_page(&self, header: &FileHeader) -> Vec<u8> {
+        let mut page = vec![0; RECORDS_START as usize];
+        put(&mut page, 0, &header.encode());
+        put(&mut page, self.place() as usize, &self.encode(header.salt));
+        page
     }
 
     /// Reads the mark at `place`, if there is a whole one.
