@@ -2,8 +2,12 @@
 
 mod support;
 
+#[path = "support/hooked.rs"]
+mod hooked;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use hooked::{Call, Hooked};
 use pagemark::testkit::{Dir, SimDisk, salvage_in, verify_in};
 use pagemark::{
     Commit, ErrorKind, Key, NextOffset, OffsetStore, Options, SalvageReport, Verdict, salvage,
@@ -219,4 +223,25 @@ fn a_file_that_was_extended_by_far_is_read_to_its_own_end() {
     assert_eq!((report.exact, report.bytes_skipped), (1, (1 << 42) - (64 << 10)));
     let found = OffsetStore::open(&to).unwrap().fetch(Key::new("g", "t", 0)).unwrap();
     assert_eq!(found.offset(), NextOffset(7));
+}
+
+#[test]
+fn a_length_that_no_memory_has_room_for_is_an_error() {
+    const LEN: u64 = 1 << 62;
+    let disk = original(1, 40, true).disk;
+    let name = disk.files().into_iter().find(|name| name.ends_with(".snapshot")).unwrap();
+    let mut bytes = disk.contents(&name).unwrap();
+    bytes[40..48].copy_from_slice(&LEN.to_le_bytes());
+    let checksum = crc32fast::hash(&bytes[..60]);
+    bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
+    disk.put(&name, bytes);
+    let long = name.clone();
+    let from = Hooked::new(disk.dir(), move |call| match call {
+        Call::Size(name, size) if name == long => *size = LEN,
+        _ => {}
+    });
+    let to = SimDisk::new();
+    let error = salvage_in(&*from, to.dir()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+    assert!(error.path().unwrap().ends_with(&name) && to.files().is_empty(), "{error}");
 }

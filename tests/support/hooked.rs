@@ -15,6 +15,8 @@ use pagemark::testkit::{Access, Dir, DirLock, GrowingFile, SegmentFile};
 pub enum Call<'a> {
     /// A file is written, of the name that it was created or opened by.
     Write(&'a str, &'a mut Vec<u8>),
+    /// It is asked how long a file is, which is then said to be so long.
+    Size(&'a str, &'a mut u64),
     /// The lock on the directory is given up.
     Unlock,
     /// Anything else.
@@ -123,7 +125,9 @@ impl<F: fmt::Debug> fmt::Debug for File<F> {
 
 impl SegmentFile for File<Arc<dyn SegmentFile>> {
     fn size(&self) -> u64 {
-        self.file.size()
+        let mut size = self.file.size();
+        (self.hook)(Call::Size(&self.name, &mut size));
+        size
     }
 
     fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<()> {
