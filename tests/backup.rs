@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hooked::{Call, Hooked};
-use pagemark::testkit::{SimDisk, verify_in};
+use pagemark::testkit::{Op, SimDisk, verify_in};
 use pagemark::{CommitBatch, Durability, ErrorKind, Key, NextOffset, OffsetStore, Options, verify};
 use support::{Player, State, Step, history, observe, options};
 
@@ -277,6 +277,27 @@ fn directories_that_must_not_be_overwritten_are_refused() {
     restored.close().unwrap();
     assert_eq!(kind(path("backup")), ErrorKind::WrongStore);
     assert_eq!(OffsetStore::open(path("backup")).unwrap().fetch(key).unwrap().offset().0, 9);
+}
+
+#[test]
+fn a_backup_that_finds_no_room_leaves_the_earlier_one_and_a_store_that_failed_has_none() {
+    let mut player = Player::new(SimDisk::new(), options(5));
+    player.play(&history(5, 20)).unwrap();
+    let dest = SimDisk::new();
+    player.store.as_ref().unwrap().backup_in(&dest).unwrap();
+    let before = shown(&dest).unwrap();
+    player.play(&history(55, 20)).unwrap();
+    let store = player.store.as_ref().unwrap();
+    assert_ne!(observe(store), before);
+    dest.capacity(Some(dest.used() + 100));
+    assert_eq!(store.backup_in(&dest).unwrap_err().kind(), ErrorKind::Full);
+    dest.capacity(None);
+    assert_eq!(shown(&dest).unwrap(), before);
+    store.commit(Key::new("g", "t", 0), NextOffset(1)).unwrap();
+    player.disk.fail_nth(Op::SyncFile, 0, std::io::ErrorKind::Other);
+    assert_eq!(store.sync().unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(store.backup_in(&dest).unwrap_err().kind(), ErrorKind::Poisoned);
+    assert_eq!(shown(&dest).unwrap(), before);
 }
 
 #[test]

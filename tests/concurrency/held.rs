@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread::{Builder, current, scope, yield_now};
+use std::thread::{Builder, Scope, current, scope, yield_now};
 
 use pagemark::testkit::SimDisk;
 use pagemark::{Commit, CommitBatch, Environment, ErrorKind, Key, NextOffset, OffsetStore};
@@ -37,6 +37,23 @@ fn until(is_so: impl Fn() -> bool) {
     while !is_so() {
         yield_now();
     }
+}
+
+/// Runs in a thread of its own until it has ended or waits for a lock. Returns whether it waits.
+fn starts_to_wait<'scope>(
+    threads: &'scope Scope<'scope, '_>,
+    call: impl FnOnce() + Send + 'scope,
+) -> bool {
+    let (caller, ended) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
+    let (this, end) = (Arc::clone(&caller), Arc::clone(&ended));
+    threads.spawn(move || {
+        this.set(Watched::this()).unwrap();
+        call();
+        end.store(true, Ordering::Release);
+    });
+    let has_ended = || ended.load(Ordering::Acquire);
+    until(|| has_ended() || caller.get().is_some_and(Watched::sleeps));
+    !has_ended()
 }
 
 /// A clock by which a sweep begins when a commit holds the log's lock, and by which that commit goes
@@ -169,14 +186,8 @@ fn after_a_panic_the_directory_is_not_free_before_a_compaction_has_ended() {
                 return;
             }
             watchful.panic_under_the_lock();
-            let closer = Arc::new(OnceLock::new());
-            let (this, watchful) = (Arc::clone(&closer), &watchful);
-            threads.spawn(move || {
-                this.set(Watched::this()).unwrap();
-                watchful.close();
-            });
-            until(|| watchful.is_free() || closer.get().is_some_and(Watched::sleeps));
-            assert!(!watchful.is_free(), "the compaction is at work in the directory");
+            let waits = starts_to_wait(threads, || watchful.close());
+            assert!(waits && !watchful.is_free(), "the compaction is at work in the directory");
         })
     });
     assert_eq!(compacted.unwrap_err().kind(), ErrorKind::Closed);
@@ -193,4 +204,34 @@ fn after_a_panic_the_prepared_segment_is_removed_before_the_directory_is_free() 
     watchful.panic_under_the_lock();
     watchful.close();
     watchful.check_reopened();
+}
+
+#[test]
+fn commits_go_on_beside_a_backup_compactions_wait_and_a_close_ends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = options(1).open(dir.path().join("store")).unwrap();
+    let key = Key::new("g", "t", 0);
+    let first = store.commit(key, NextOffset(1)).unwrap().seq();
+    let mut calls = 0;
+    let report = scope(|threads| {
+        store.backup_with(dir.path().join("first"), |_| {
+            calls += 1;
+            if calls == 1 {
+                store.commit(key, NextOffset(2)).unwrap();
+                assert_eq!(store.fetch(key).unwrap().offset(), NextOffset(2));
+                assert!(starts_to_wait(threads, || drop(store.compact().unwrap())));
+            }
+        })
+    });
+    assert_eq!(report.unwrap().seq, first);
+    let copy = OffsetStore::open(dir.path().join("first")).unwrap();
+    assert_eq!(copy.fetch(key).unwrap().offset(), NextOffset(1));
+    let ended = scope(|threads| {
+        store.backup_with(dir.path().join("second"), |_| {
+            assert!(starts_to_wait(threads, || store.clone().close().unwrap()));
+        })
+    });
+    assert_eq!(ended.unwrap_err().kind(), ErrorKind::Closed);
+    let after = store.backup(dir.path().join("third")).unwrap_err();
+    assert_eq!(after.kind(), ErrorKind::Closed);
 }
