@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use pagemark::testkit::SimDisk;
 use pagemark::{Commit, CommitBatch, Key, NextOffset, OffsetReader, OffsetStore};
 
-use super::Mount;
 use crate::hooked::Hooked;
+use crate::mount::Mount;
 use crate::support::options;
 
 /// Enough that a snapshot is read in many pieces.
