@@ -1,5 +1,6 @@
 //! The program as its users run it: each command end to end, with every documented exit code.
 
+mod agree;
 mod care;
 mod commands;
 mod dump;
