@@ -10,6 +10,7 @@ mod quiet;
 mod replay;
 mod run;
 mod scale;
+mod stall;
 mod table;
 mod workload;
 
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
         "replay" => replay::replay(&args),
         "memory" => memory::memory(&args),
         "scale" => scale::scale(&args),
-        "stall" => scale::stall(&args),
+        "stall" => stall::stall(&args),
         "list" => list(),
         "child-fill" => replay::fill(&args),
         "child-open" => replay::open(&args),

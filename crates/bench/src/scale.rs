@@ -1,7 +1,7 @@
-//! Stores of the size that one has after years, and what compactions do to single commits.
+//! Stores of the size that one has after years.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pagemark::{CommitBatch, Durability, Key, NextOffset, OffsetStore, Options};
 
@@ -22,8 +22,7 @@ const COMMITS: usize = 100_000_000;
 /// Commits to one key, and groups that are made and deleted again.
 const TURNS: usize = 10_000_000;
 /// Groups that are there at a time.
-const LIVE: usize = 100;
-const STALL_COMMITS: usize = 4_000_000;
+pub const LIVE: usize = 100;
 
 /// Builds both stores in processes that are killed, and opens them in new ones.
 pub fn scale(args: &Args) {
@@ -85,7 +84,7 @@ pub fn scale(args: &Args) {
     let _ = quiet.tell();
 }
 
-fn row(cells: &[&str]) -> Vec<String> {
+pub fn row(cells: &[&str]) -> Vec<String> {
     cells.iter().map(|cell| (*cell).to_owned()).collect()
 }
 
@@ -185,7 +184,7 @@ pub fn reopen(args: &Args) {
     child::tell(&format!("{} {} {grown}", elapsed.as_secs_f64() * 1e3, cpu * 1e3));
 }
 
-fn open(path: &str, auto_compact: bool) -> OffsetStore {
+pub fn open(path: &str, auto_compact: bool) -> OffsetStore {
     let options = Options::new().durability(Durability::Buffered).auto_compact(auto_compact);
     options.open(path).expect("open pagemark")
 }
@@ -200,62 +199,4 @@ fn disk_bytes(dir: &Path) -> u64 {
         .filter_map(|entry| entry.metadata().ok())
         .map(|file| file.blocks() * 512)
         .sum()
-}
-
-/// How long single buffered commits take, with a compaction under way all the time and with none.
-pub fn stall(args: &Args) {
-    let quiet = Quiet::new(args.patience);
-    let mut rows = vec![row(&["compactions", "p50 ns", "p99", "p99.9", "p99.99", "most µs"])];
-    let mut all: [[Vec<f64>; 6]; 2] = Default::default();
-    for round in 1..=args.rounds {
-        for with in [false, true] {
-            eprintln!("round {round} of {}: single commits, compacting: {with}", args.rounds);
-            let told = quiet.measure(|| measure_stalls(args, with));
-            all[usize::from(with)].iter_mut().zip(told).for_each(|(all, one)| all.push(one));
-        }
-    }
-    for told in all {
-        let told = told.map(|rounds| median(rounds).map_or("-".to_owned(), short));
-        rows.push(told.to_vec());
-    }
-    println!("\n## Single buffered commits over 1 M keys\n");
-    print_aligned(&rows);
-    let _ = quiet.tell();
-}
-
-/// Compactions, and quantiles of the times of single commits.
-fn measure_stalls(args: &Args, with: bool) -> [f64; 6] {
-    let dir = TempDir::new(&args.dir);
-    let workload = Workload::new(10 * GROUPS);
-    let store = open(&dir.0.join("store").display().to_string(), false);
-    let mut batch = Vec::new();
-    for group in 0..workload.groups() {
-        workload.fill_batch(group, 0, &mut batch);
-        crate::engines::pagemark::commit_batch(&store, &batch);
-    }
-    store.compact().expect("compact");
-    let mut times: Vec<u32> = Vec::with_capacity(STALL_COMMITS);
-    let done = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        if with {
-            scope.spawn(|| {
-                while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                    store.compact().expect("compact");
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-            });
-        }
-        let mut stream = workload.stream(0, 1);
-        for _ in 0..STALL_COMMITS {
-            let (key, value) = stream.next_commit();
-            let started = Instant::now();
-            store.commit(named(key), commit(&value)).expect("commit");
-            times.push(u32::try_from(started.elapsed().as_nanos()).unwrap_or(u32::MAX));
-        }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
-    });
-    times.sort_unstable();
-    let at = |share: f64| f64::from(times[((times.len() - 1) as f64 * share) as usize]);
-    let compactions = store.stats().compaction.completed - 1;
-    [compactions as f64, at(0.5), at(0.99), at(0.999), at(0.9999), at(1.0) / 1e3]
 }
