@@ -36,6 +36,11 @@ fn a_backup_shows_the_moment_and_the_next_one_copies_what_is_new() {
             assert_eq!(shown(&dest).unwrap(), state, "{seed}");
             // What was copied is durable.
             assert_eq!(shown(&dest.power_cut(0)).unwrap(), state, "{seed}");
+            // If its end is lost, that is damage, and not an earlier moment.
+            let lost = dest.deep_clone();
+            let last = lost.files().into_iter().rfind(|name| name.ends_with(".log")).unwrap();
+            lost.delete(&last);
+            assert!(shown(&lost).unwrap_err().is_corruption(), "{seed}: {last}");
             kept += report.files_kept;
             copied += report.files_copied;
             let again = store.backup_in(&dest).unwrap();
@@ -268,6 +273,10 @@ fn directories_that_must_not_be_overwritten_are_refused() {
     assert_eq!(kind(path("other")), ErrorKind::Locked);
     other.close().unwrap();
     assert_eq!(kind(path("other")), ErrorKind::WrongStore);
+    // Of this one nothing is left but its name.
+    std::fs::create_dir(path("bare")).unwrap();
+    std::fs::copy(path("other/LOCK"), path("bare/LOCK")).unwrap();
+    assert_eq!(kind(path("bare")), ErrorKind::WrongStore);
     std::fs::remove_file(path("other/LOCK")).unwrap();
     assert_eq!(kind(path("other")), ErrorKind::WrongStore);
     assert_eq!(OffsetStore::open(path("other")).unwrap().fetch(key).unwrap().offset().0, 5);
