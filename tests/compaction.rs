@@ -2,11 +2,15 @@
 //! compaction that fails costs nothing but room. Crashes in the middle of one are part of the
 //! histories in `durability.rs`, rot in a snapshot of those in `recovery.rs`.
 
+#[path = "support/hooked.rs"]
+mod hooked;
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use hooked::{Call, Hooked};
 use pagemark::testkit::{Op, SimDisk};
 use pagemark::{Commit, CommitBatch, ErrorKind, Key, NextOffset, OffsetStore, Options};
 use support::{Lots, Player, Step, check_files, history, observe, options};
@@ -175,6 +179,59 @@ fn what_could_not_be_removed_is_removed_the_next_time() {
     assert_eq!(store.compact().unwrap(), Default::default());
     check_files(&disk, &"after the second one");
     assert_eq!(store.stats().compaction.failure, None);
+}
+
+#[test]
+fn a_bit_that_changes_on_its_way_into_a_snapshot_is_noticed() {
+    let mut player = Player::new(SimDisk::new(), options(21));
+    let history: Vec<_> =
+        history(21, 40).into_iter().filter(|step| *step != Step::Compact).collect();
+    player.play(&history).unwrap();
+    let state = observe(player.store.as_ref().unwrap());
+    drop(player.store.take());
+    let (mut noticed, mut writes) = (0, 0);
+    'writes: for nth in 0.. {
+        let mut byte = 0;
+        loop {
+            let disk = player.disk.deep_clone();
+            let (met, len) = (AtomicU64::new(0), Arc::new(AtomicU64::new(0)));
+            let found = Arc::clone(&len);
+            let dir = Hooked::new(disk.dir(), move |call| {
+                if let Call::Write(name, bytes) = call
+                    && name.ends_with(".snapshot.tmp")
+                    && met.fetch_add(1, Ordering::Relaxed) == nth
+                {
+                    found.store(bytes.len() as u64, Ordering::Relaxed);
+                    bytes[byte] ^= 1 << (byte % 8);
+                }
+            });
+            let store = player.options.open_in(dir).unwrap();
+            let result = store.compact();
+            let len = len.load(Ordering::Relaxed) as usize;
+            if len == 0 {
+                break 'writes;
+            }
+            let context = format!("write {nth} of {len} bytes, byte {byte}: {result:?}");
+            match result {
+                // The page of the header is written twice, and the second time counts.
+                Ok(_) => assert!(nth == 0 && byte < 4096, "{context}"),
+                Err(error) => {
+                    assert!(error.is_corruption(), "{context}");
+                    noticed += 1;
+                }
+            }
+            assert_eq!(observe(&store), state, "{context}");
+            drop(store);
+            let again = player.options.open_in(disk.power_cut(0).dir()).unwrap();
+            assert_eq!(observe(&again), state, "{context}");
+            byte += 1 + len / 300;
+            if byte >= len {
+                break;
+            }
+        }
+        writes += 1;
+    }
+    assert!(writes >= 2 && noticed > 300, "{writes} writes, {noticed} noticed");
 }
 
 #[test]

@@ -336,7 +336,8 @@ impl Engine {
                 false => Ok(()),
             }
         })?;
-        snapshot.finish(self.write_mark(MarkState::Open)?)
+        let durable = self.write_mark(MarkState::Open)?;
+        snapshot.finish(&*self.dir, durable)
     }
 
     /// Gives a whole snapshot its name for good.

@@ -16,7 +16,7 @@ use crate::format::names;
 use crate::format::record::{RecordBuffer, Seal, Seed, chain, kind};
 use crate::format::snapshot::{Base, begin_values, push_value};
 use crate::index::Topic;
-use crate::io::{Dir, GrowingFile};
+use crate::io::{Access, Dir, GrowingFile};
 use crate::key::CommittedOffset;
 
 /// Values of a record: enough that its frame costs nothing, and few enough that one damaged record
@@ -142,8 +142,8 @@ impl SnapshotWriter {
     }
 
     /// Writes the header and the mark, which states that everything up to `durable` is durable in
-    /// the log, and makes them durable. Now the file is whole.
-    pub(super) fn finish(mut self, durable: u64) -> Result<Written> {
+    /// the log, makes them durable, and reads them back. Now the file is whole.
+    pub(super) fn finish(mut self, dir: &dyn Dir, durable: u64) -> Result<Written> {
         let Base { next_seq, .. } = self.base;
         let header = FileHeader { size: self.position, ..self.header };
         let mark = Mark {
@@ -155,10 +155,21 @@ impl SnapshotWriter {
             chain: self.chain,
             counter: 1,
         };
+        let page = mark.first_page(&header);
         self.file
-            .replace_head(&mark.first_page(&header))
+            .replace_head(&page)
             .map_err(|error| Error::io("write a snapshot", &self.path, error))?;
         self.sync()?;
+        let failed = |error| Error::io("read a snapshot", &self.path, error);
+        let name = names::unfinished_snapshot(self.base.covers());
+        let file = dir.open(&name, Access::Read).map_err(failed)?;
+        let mut found = vec![0; page.len()];
+        file.read_at(0, &mut found).map_err(failed)?;
+        if found != page {
+            let message = "the first page of the snapshot differs from what was written; it was \
+                           not used";
+            return Err(Error::corrupt(message).with_path(&self.path).at(0));
+        }
         Ok(Written { keys: self.keys, bytes: self.position })
     }
 
