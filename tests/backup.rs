@@ -328,14 +328,20 @@ fn backups_beside_commits_and_compactions_are_of_one_moment() {
                 store.commit_batch_with(&batch, Durability::Buffered).unwrap();
             }
         });
+        // A few compactions for each backup. Without an end of them it might wait for long: the lock
+        // between the two is not fair.
+        let (compactions, wanted) = std::sync::mpsc::channel();
         scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                store.compact().unwrap();
+            for () in wanted {
+                for _ in 0..3 {
+                    store.compact().unwrap();
+                }
             }
         });
         let mut last = 0;
         let dest = dir.path().join("backup");
         for round in 0..20 {
+            compactions.send(()).unwrap();
             let report = store.backup(&dest).unwrap();
             let verified = verify(&dest).unwrap();
             assert!(verified.is_clean(), "{:#?}", verified.findings);
@@ -355,6 +361,7 @@ fn backups_beside_commits_and_compactions_are_of_one_moment() {
             last = offset;
         }
         stop.store(true, Ordering::Relaxed);
+        drop(compactions);
         assert!(last > 0);
     });
 }
