@@ -18,7 +18,7 @@ use crate::format::scan::{Body, Ending, end_of_data};
 
 use crate::segment::{RecordReader, Way, read_records};
 
-pub use crate::io::sim::{Op, SimDisk};
+pub use crate::io::sim::{Lots, Moment, Op, SimDisk, mix};
 pub use crate::io::{Access, Dir, DirLock, GrowingFile, SegmentFile};
 
 /// [`verify`](crate::verify) of a directory of another kind.

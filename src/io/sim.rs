@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +15,7 @@ use super::lock::LOCK_NAME;
 
 mod content;
 mod handles;
+mod lots;
 mod names;
 mod plan;
 
@@ -21,13 +23,20 @@ use content::Content;
 use names::{FileId, Names};
 use plan::{Plan, Verdict, stopped};
 
+pub use lots::{Lots, mix};
 pub use plan::Op;
 
 /// A simulated disk with one directory. Clones are the same disk.
 ///
 /// It keeps apart what processes see and what would survive a power cut, for the content of each
 /// file, sector by sector (512 bytes), and for the names. What was not synced may survive or not,
-/// each sector and each change of a name on its own.
+/// each sector and each change of a name on its own. A plan of faults makes operations fail, once or
+/// from then on, and stops the machine in the middle of one.
+///
+/// What it does not do: it never tears a sector, and a rename happens as a whole or not at all. The
+/// size of a file is durable with the file. A sync that returns has reached the device. What is
+/// durable does not rot, but [`put`](SimDisk::put) damages any file. Names that survive out of order
+/// need no case of their own: what that leaves behind some subset in order leaves behind, too.
 ///
 /// ```
 /// use pagemark::testkit::{Dir, SimDisk};
@@ -59,24 +68,52 @@ impl SimDisk {
     /// The disk that a power cut at this moment leaves behind.
     ///
     /// With seed 0 nothing survives that was not synced, with seed 1 everything; any other seed
-    /// draws lots, with a bias that the seed draws too. Of a sector that was written several times,
-    /// any of the last eight versions may be the one that survives. What a failed sync gave up never
-    /// survives. This disk stays as it is; the new one has nothing unsynced, no lock holder and no
-    /// planned faults, and keeps the [capacity](SimDisk::capacity).
+    /// draws lots, with a bias that the seed draws too. One seed in four keeps the order of the
+    /// changes of names, as a journal does: what survives of them is what came first. Of a sector
+    /// that was written several times, any of the last eight versions may be the one that survives.
+    /// What a failed sync gave up never survives. This disk stays as it is; the new one has nothing
+    /// unsynced, no lock holder and no planned faults, and keeps the [capacity](SimDisk::capacity).
     pub fn power_cut(&self, seed: u64) -> SimDisk {
         match seed {
             0 => self.power_cut_with(|_| 0),
             1 => self.power_cut_with(|alternatives| alternatives - 1),
             _ => {
-                let mut lots = Lots(seed);
-                let newest_of_8 = 1 + lots.draw() % 7;
+                let mut lots = Lots(mix(seed));
+                let newest_of_8 = 1 + lots.below(7);
+                let names = self.state().names.pending() as u64;
+                let kept = (lots.below(4) == 0).then(|| lots.below(names + 1));
+                let mut asked = 0;
                 self.power_cut_with(|alternatives| {
+                    asked += 1;
+                    if let Some(kept) = kept.filter(|_| asked <= names) {
+                        return usize::from(asked <= kept);
+                    }
                     let older = alternatives as u64 - 1;
-                    let newest = lots.draw() % 8 < newest_of_8;
-                    (if newest { older } else { lots.draw() % older }) as usize
+                    let newest = lots.below(8) < newest_of_8;
+                    (if newest { older } else { lots.below(older) }) as usize
                 })
             }
         }
+    }
+
+    /// How many different choices a power cut has: for each unsynced thing one of its alternatives.
+    /// `u64::MAX` if they are more than that.
+    pub fn power_cuts(&self) -> u64 {
+        let state = self.state();
+        let names = (0..state.names.pending()).map(|_| 2);
+        let sectors = state.surviving().flat_map(|(_, inode)| inode.content.alternatives());
+        names.chain(sectors).fold(1, |product, n| product.saturating_mul(n as u64))
+    }
+
+    /// The power cut of that number, from 0, the one that keeps nothing, to below
+    /// [`power_cuts`](SimDisk::power_cuts): all of them are all that can be left.
+    pub fn power_cut_number(&self, number: u64) -> SimDisk {
+        let mut rest = number;
+        self.power_cut_with(|alternatives| {
+            let chosen = rest % alternatives as u64;
+            rest /= alternatives as u64;
+            chosen as usize
+        })
     }
 
     /// A power cut in which `bits` says what survives, as a list of all [`unsynced`] things: first
@@ -119,12 +156,7 @@ impl SimDisk {
     /// still there, all that was not synced may still be lost in a power cut. The lock is free, no
     /// fault is planned, and the handles of this disk have no effect on the new one.
     pub fn process_crash(&self) -> SimDisk {
-        let state = self.state();
-        let copy = |(file, inode): (&FileId, &Inode)| (*file, Inode::new(inode.content.clone()));
-        let inodes = state.inodes.iter().map(copy).collect();
-        let mut next = state.successor(state.names.clone(), inodes);
-        next.collect();
-        SimDisk::with(next)
+        SimDisk::with(self.state().after_process_death())
     }
 
     /// An independent copy, in the state of [`process_crash`](SimDisk::process_crash).
@@ -136,6 +168,11 @@ impl SimDisk {
     /// neither is what is asked of a stopped machine.
     pub fn operations(&self) -> u64 {
         self.state().plan.operations
+    }
+
+    /// How many operations of a kind this disk has started.
+    pub fn operations_of(&self, kind: Op) -> u64 {
+        self.state().plan.of_kind(kind)
     }
 
     /// Stops the machine before operation `n`, counted from 0 since the creation of this disk: it
@@ -160,7 +197,29 @@ impl SimDisk {
     /// and no later sync makes it durable. A failed write has written its first half. A failed
     /// creation has removed the file that it was to replace. The others have no effect.
     pub fn fail_nth(&self, kind: Op, n: u64, error: io::ErrorKind) {
-        self.state().plan.fail_nth(kind, n, error);
+        self.state().plan.fail(kind, n, error, false);
+    }
+
+    /// Makes that operation of the kind fail, and all later ones of the kind: a device that is gone
+    /// for good.
+    pub fn fail_from(&self, kind: Op, n: u64, error: io::ErrorKind) {
+        self.state().plan.fail(kind, n, error, true);
+    }
+
+    /// How many operations were made to fail so far. A full disk is not counted.
+    pub fn failures(&self) -> u64 {
+        self.state().plan.failed
+    }
+
+    /// Keeps from now on what the machine would leave behind if it stopped before each operation, or
+    /// in the middle of a write, for [`recorded`](SimDisk::recorded): one run shows all its crashes.
+    pub fn record(&self) {
+        self.state().record = Some(Vec::new());
+    }
+
+    /// The moments since [`record`](SimDisk::record), in order. Ends it.
+    pub fn recorded(&self) -> Vec<Moment> {
+        self.state().record.take().unwrap_or_default()
     }
 
     /// Limits the total size of all files; a creation that does not fit fails with `StorageFull`. A
@@ -178,6 +237,22 @@ impl SimDisk {
     /// The bytes that count towards the [capacity](SimDisk::capacity).
     pub fn used(&self) -> u64 {
         self.state().used()
+    }
+
+    /// A hash of all that an open can depend on: names, contents, and what is not synced of them.
+    /// Disks with the same hash are the same, but for a chance of one in 2^64.
+    pub fn fingerprint(&self) -> u64 {
+        let state = self.state();
+        let mut hasher = foldhash::quality::FixedState::default().build_hasher();
+        for (name, file) in state.names.live() {
+            (name, state.inodes.get(file).map(|inode| inode.content.live())).hash(&mut hasher);
+        }
+        let is_synced = |inode: &Inode| inode.content.is_synced();
+        if state.names.pending() > 0 || !state.inodes.values().all(is_synced) {
+            state.names.hash(&mut hasher);
+            state.inodes.iter().for_each(|(id, inode)| (id, &inode.content).hash(&mut hasher));
+        }
+        hasher.finish()
     }
 
     /// The names of all files, sorted.
@@ -235,6 +310,18 @@ impl fmt::Debug for SimDisk {
     }
 }
 
+/// What a machine would have left behind, had it stopped at this moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Moment {
+    /// The number of the operation that would not have happened any more.
+    pub operation: u64,
+    /// Whether the operation is a write, and a part of it has happened.
+    pub in_write: bool,
+    /// The disk, as after the [death of the process](SimDisk::process_crash).
+    pub disk: SimDisk,
+}
+
 #[derive(Default)]
 struct State {
     names: Names,
@@ -245,6 +332,7 @@ struct State {
     plan: Plan,
     capacity: Option<u64>,
     copy_on_write: bool,
+    record: Option<Vec<Moment>>,
 }
 
 struct Inode {
@@ -261,13 +349,53 @@ impl Inode {
 }
 
 impl State {
+    /// Counts an operation, and says what becomes of it.
+    fn begin(&mut self, op: Op) -> Verdict {
+        if self.record.is_some() && op.changes() && !self.plan.is_stopped() {
+            let disk = SimDisk::with(self.after_process_death());
+            self.keep(Moment { operation: self.plan.operations, in_write: false, disk });
+        }
+        self.plan.start(op)
+    }
+
     /// Counts an operation that either runs or has no effect.
     fn start(&mut self, op: Op) -> io::Result<()> {
-        match self.plan.start(op) {
+        match self.begin(op) {
             Verdict::Run => Ok(()),
             Verdict::Fail(error) => Err(error),
             Verdict::Stop(_) => Err(stopped()),
         }
+    }
+
+    /// Counts a write of `len` bytes and says how many of them are written and what it returns.
+    fn begin_write(&mut self, len: usize, room: bool) -> (usize, io::Result<()>) {
+        match self.begin(Op::Write) {
+            Verdict::Run if room => (len, Ok(())),
+            // Nobody promises how far a failed write got.
+            Verdict::Run => (len / 2, Err(io::ErrorKind::StorageFull.into())),
+            Verdict::Fail(error) => (len / 2, Err(error)),
+            Verdict::Stop(written) => (written.min(len), Err(stopped())),
+        }
+    }
+
+    /// Writes what [`begin_write`](State::begin_write) has let through.
+    fn write(&mut self, file: FileId, position: usize, bytes: &[u8]) -> io::Result<()> {
+        if self.record.is_some() && bytes.len() > 1 {
+            let operation = self.plan.operations - 1;
+            let part = 1 + mix(operation) as usize % (bytes.len() - 1);
+            let mut torn = self.after_process_death();
+            // A file without a name is gone with its process.
+            if let Ok(inode) = torn.inode(file) {
+                inode.content.write(position, &bytes[..part]);
+                self.keep(Moment { operation, in_write: true, disk: SimDisk::with(torn) });
+            }
+        }
+        self.inode(file)?.content.write(position, bytes);
+        Ok(())
+    }
+
+    fn keep(&mut self, moment: Moment) {
+        self.record.iter_mut().for_each(|record| record.push(moment.clone()));
     }
 
     fn inode(&mut self, file: FileId) -> io::Result<&mut Inode> {
@@ -308,6 +436,15 @@ impl State {
         counted.map(|(_, inode)| inode.content.live().len() as u64).sum()
     }
 
+    /// The state after the death of the process.
+    fn after_process_death(&self) -> State {
+        let copy = |(file, inode): (&FileId, &Inode)| (*file, Inode::new(inode.content.clone()));
+        let inodes = self.inodes.iter().map(copy).collect();
+        let mut next = self.successor(self.names.clone(), inodes);
+        next.collect();
+        next
+    }
+
     /// The state after a crash, with nothing that was only in the memory of the machine.
     fn successor(&self, names: Names, inodes: BTreeMap<FileId, Inode>) -> State {
         State {
@@ -318,19 +455,6 @@ impl State {
             copy_on_write: self.copy_on_write,
             ..State::default()
         }
-    }
-}
-
-/// A small generator of lots (SplitMix64).
-struct Lots(u64);
-
-impl Lots {
-    fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }
 

@@ -10,11 +10,11 @@ const SECTOR: usize = 512;
 /// How many versions of a dirty sector are kept beside the newest one.
 const OLDER_VERSIONS: usize = 7;
 
-type Sector = Box<[u8]>;
+type Sector = Arc<[u8]>;
 
 /// The bytes that processes see, and beside them, for each sector in which the device may differ,
 /// what it may hold instead.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Content {
     live: Arc<Vec<u8>>,
     /// Sectors that the next sync writes.
@@ -23,11 +23,18 @@ pub(super) struct Content {
     given_up: BTreeMap<usize, Sector>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Dirty {
     durable: Sector,
     /// What was written since, oldest first, without the newest version, which is live.
     older: VecDeque<Sector>,
+}
+
+impl Dirty {
+    /// What is durable, the older versions, and the newest one.
+    fn alternatives(&self) -> usize {
+        self.older.len() + 2
+    }
 }
 
 impl Content {
@@ -41,9 +48,19 @@ impl Content {
         &self.live
     }
 
+    /// Whether the device holds what processes see.
+    pub(super) fn is_synced(&self) -> bool {
+        self.dirty.is_empty() && self.given_up.is_empty()
+    }
+
     /// The number of sectors that a power cut may bring back to what they were.
     pub(super) fn dirty_sectors(&self) -> usize {
         self.dirty.len()
+    }
+
+    /// Of each of these sectors, how many alternatives [`after_cut`](Content::after_cut) asks for.
+    pub(super) fn alternatives(&self) -> impl Iterator<Item = usize> {
+        self.dirty.values().map(Dirty::alternatives)
     }
 
     /// Extends the file by zeros. The size is not simulated: it survives a power cut.
@@ -121,7 +138,7 @@ impl Content {
             put(*sector, durable);
         }
         for (sector, dirty) in &self.dirty {
-            match choose(dirty.older.len() + 2) {
+            match choose(dirty.alternatives()) {
                 0 => put(*sector, &dirty.durable),
                 // Past the older versions is the newest, which is there already.
                 chosen => dirty.older.get(chosen - 1).into_iter().for_each(|old| put(*sector, old)),

@@ -108,7 +108,7 @@ impl SimDisk {
     /// Counts a creation, and takes the name from the file that it replaces.
     fn start_create(&self, name: &str) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.state();
-        let failure = match state.plan.start(Op::Create) {
+        let failure = match state.begin(Op::Create) {
             Verdict::Run => None,
             Verdict::Fail(error) => Some(error),
             Verdict::Stop(_) => return Err(stopped()),
@@ -135,7 +135,7 @@ impl SimDisk {
 
     fn sync_file(&self, file: FileId) -> io::Result<()> {
         let mut state = self.state();
-        let verdict = state.plan.start(Op::SyncFile);
+        let verdict = state.begin(Op::SyncFile);
         let content = &mut state.inode(file)?.content;
         match verdict {
             Verdict::Run => content.sync(),
@@ -186,14 +186,14 @@ impl SegmentFile for SimFile {
     fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.state();
         let full = state.copy_on_write && state.capacity.is_some_and(|c| state.used() >= c);
-        let (written, outcome) = state.plan.write(bytes.len(), !full);
+        let (written, outcome) = state.begin_write(bytes.len(), !full);
         if self.access != Access::Write {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         if !fits(self.size, position, bytes.len()) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        state.inode(self.file)?.content.write(position as usize, &bytes[..written]);
+        state.write(self.file, position as usize, &bytes[..written])?;
         outcome
     }
 
@@ -219,22 +219,21 @@ impl GrowingFile for GrowingSimFile {
         let mut state = self.disk.state();
         let used = state.used();
         let room = state.capacity.is_none_or(|all| fits_in(all, used, bytes.len() as u64));
-        let (written, outcome) = state.plan.write(bytes.len(), room);
+        let (written, outcome) = state.begin_write(bytes.len(), room);
         let content = &mut state.inode(self.file)?.content;
         let end = content.live().len();
         content.grow(written);
-        content.write(end, &bytes[..written]);
+        state.write(self.file, end, &bytes[..written])?;
         outcome
     }
 
     fn replace_head(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.state();
-        let (written, outcome) = state.plan.write(bytes.len(), true);
-        let content = &mut state.inode(self.file)?.content;
-        if !fits(content.live().len() as u64, 0, bytes.len()) {
+        let (written, outcome) = state.begin_write(bytes.len(), true);
+        if !fits(state.inode(self.file)?.content.live().len() as u64, 0, bytes.len()) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        content.write(0, &bytes[..written]);
+        state.write(self.file, 0, &bytes[..written])?;
         outcome
     }
 

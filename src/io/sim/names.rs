@@ -7,14 +7,14 @@ use std::io;
 pub(super) type FileId = u64;
 
 /// Names as processes see them, as the device holds them, and the changes that lie between.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Names {
     live: BTreeMap<String, FileId>,
     durable: BTreeMap<String, FileId>,
     pending: Vec<Change>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 enum Change {
     Create { name: String, file: FileId },
     Rename { from: String, to: String, file: FileId },

@@ -28,10 +28,30 @@ pub enum Op {
     RecordStore,
 }
 
+impl Op {
+    /// All kinds.
+    pub const ALL: [Op; 10] = [
+        Op::Create,
+        Op::Open,
+        Op::Rename,
+        Op::Remove,
+        Op::List,
+        Op::SyncDir,
+        Op::SyncFile,
+        Op::Write,
+        Op::Read,
+        Op::RecordStore,
+    ];
+
+    /// Whether it may change what a crash leaves behind.
+    pub(super) fn changes(self) -> bool {
+        !matches!(self, Op::Open | Op::List | Op::Read)
+    }
+}
+
 /// What becomes of an operation.
 pub(super) enum Verdict {
     Run,
-    /// It fails once.
     Fail(io::Error),
     /// The machine stops in it; a write gets so far.
     Stop(usize),
@@ -42,6 +62,10 @@ pub(super) enum Verdict {
 pub(super) struct Plan {
     /// The operations that were started.
     pub(super) operations: u64,
+    /// Those of each kind.
+    by_kind: [u64; Op::ALL.len()],
+    /// Those that were made to fail.
+    pub(super) failed: u64,
     stop: Option<Stop>,
     stopped: bool,
     failures: Vec<Failure>,
@@ -56,8 +80,17 @@ struct Stop {
 #[derive(Debug)]
 struct Failure {
     op: Op,
-    remaining: u64,
+    /// The number of the operation of that kind, counted from the first one of the disk.
+    at: u64,
+    /// Whether all later ones fail as well.
+    lasts: bool,
     error: io::ErrorKind,
+}
+
+impl Failure {
+    fn hits(&self, op: Op, number: u64) -> bool {
+        self.op == op && (self.at == number || self.lasts && self.at < number)
+    }
 }
 
 impl Plan {
@@ -65,8 +98,15 @@ impl Plan {
         self.stop = Some(Stop { at, bytes });
     }
 
-    pub(super) fn fail_nth(&mut self, op: Op, n: u64, error: io::ErrorKind) {
-        self.failures.push(Failure { op, remaining: n, error });
+    /// Plans that operation `n` of the kind fails, counted from the next one.
+    pub(super) fn fail(&mut self, op: Op, n: u64, error: io::ErrorKind, lasts: bool) {
+        let at = self.of_kind(op).saturating_add(n);
+        self.failures.push(Failure { op, at, lasts, error });
+    }
+
+    /// The operations of a kind that were started.
+    pub(super) fn of_kind(&self, op: Op) -> u64 {
+        self.by_kind[op as usize]
     }
 
     /// Whether the machine has stopped, or stops before anything else happens.
@@ -87,31 +127,15 @@ impl Plan {
             return Verdict::Stop(if this == stop.at { stop.bytes } else { 0 });
         }
         self.operations += 1;
-        let mut fired = None;
-        self.failures.retain_mut(|failure| {
-            if failure.op != op {
-                return true;
+        let number = self.of_kind(op);
+        self.by_kind[op as usize] += 1;
+        match self.failures.iter().find(|failure| failure.hits(op, number)) {
+            None => Verdict::Run,
+            Some(failure) => {
+                self.failed += 1;
+                let message = "the simulated disk was told to fail here";
+                Verdict::Fail(io::Error::new(failure.error, message))
             }
-            if failure.remaining == 0 {
-                fired.get_or_insert(failure.error);
-                return false;
-            }
-            failure.remaining -= 1;
-            true
-        });
-        fired.map_or(Verdict::Run, |error| {
-            Verdict::Fail(io::Error::new(error, "the simulated disk was told to fail here"))
-        })
-    }
-
-    /// Counts a write of `len` bytes and says how many of them are written and what it returns.
-    pub(super) fn write(&mut self, len: usize, room: bool) -> (usize, io::Result<()>) {
-        match self.start(Op::Write) {
-            Verdict::Run if room => (len, Ok(())),
-            // Nobody promises how far a failed write got.
-            Verdict::Run => (len / 2, Err(io::ErrorKind::StorageFull.into())),
-            Verdict::Fail(error) => (len / 2, Err(error)),
-            Verdict::Stop(written) => (written.min(len), Err(stopped())),
         }
     }
 }

@@ -313,6 +313,111 @@ fn the_nth_operation_of_a_kind_fails_once() {
 }
 
 #[test]
+fn a_fault_that_lasts_fails_all_later_operations_of_its_kind() {
+    let (disk, file) = with_file(1000);
+    disk.fail_from(Op::SyncFile, 1, TimedOut);
+    let write_and_sync = || {
+        file.write_at(0, &[1; 4]).unwrap();
+        file.sync().map_err(|error| error.kind())
+    };
+    assert_eq!((write_and_sync(), disk.failures()), (Ok(()), 0));
+    for failures in 1..4 {
+        assert_eq!((write_and_sync(), disk.failures()), (Err(TimedOut), failures));
+    }
+    disk.sync().unwrap();
+    assert_eq!((disk.operations_of(Op::SyncFile), disk.operations_of(Op::SyncDir)), (4, 2));
+    let next = disk.power_cut(1);
+    next.open("a", Access::Write).unwrap().sync().unwrap();
+}
+
+#[test]
+fn one_run_shows_every_place_where_the_machine_can_stop() {
+    let scenario = |disk: &SimDisk| -> io::Result<()> {
+        let file = disk.create("a", 600)?;
+        file.write_at(500, &[1; 50])?;
+        file.read_at(0, &mut [0])?;
+        file.sync()?;
+        disk.rename("a", "b")?;
+        disk.create_growing("c")?.append(&[2; 700])?;
+        disk.sync()?;
+        disk.remove("b")
+    };
+    let recorded = SimDisk::new();
+    recorded.record();
+    scenario(&recorded).unwrap();
+    let moments = recorded.recorded();
+    let expected = [(0, false), (1, false), (1, true), (3, false), (4, false), (5, false)];
+    let expected = [&expected[..], &[(6, false), (6, true), (7, false), (8, false)]].concat();
+    let found: Vec<_> = moments.iter().map(|m| (m.operation, m.in_write)).collect();
+    assert_eq!(found, expected);
+    for moment in moments {
+        let disk = SimDisk::new();
+        disk.freeze_at(moment.operation);
+        scenario(&disk).unwrap_err();
+        if moment.in_write {
+            let (name, first, last) =
+                if moment.operation == 1 { ("a", 500, 549) } else { ("c", 0, 699) };
+            let bytes = moment.disk.contents(name).unwrap();
+            assert!(bytes[first] != 0 && bytes[last] == 0, "a part of it is written");
+        } else {
+            assert_eq!(moment.disk.fingerprint(), disk.process_crash().fingerprint());
+        }
+    }
+    assert!(recorded.recorded().is_empty());
+}
+
+#[test]
+fn the_numbered_power_cuts_are_all_that_there_are() {
+    let disk = SimDisk::new();
+    let file = disk.create("a", 1024).unwrap();
+    file.write_at(0, &[1]).unwrap();
+    file.write_at(0, &[2]).unwrap();
+    file.write_at(600, &[3]).unwrap();
+    // The name, three versions of the first sector, two of the second.
+    assert_eq!(disk.power_cuts(), 2 * 3 * 2);
+    let cuts: Vec<SimDisk> = (0..12).map(|number| disk.power_cut_number(number)).collect();
+    assert_eq!(cuts[0].fingerprint(), disk.power_cut(0).fingerprint());
+    assert_eq!(cuts[11].fingerprint(), disk.power_cut(1).fingerprint());
+    let different: BTreeSet<u64> = cuts.iter().map(SimDisk::fingerprint).collect();
+    assert_eq!(different.len(), 1 + 3 * 2, "without its name nothing of the file is left");
+    for lot in 0..100 {
+        assert!(different.contains(&disk.power_cut(lot).fingerprint()));
+    }
+}
+
+#[test]
+fn a_fingerprint_covers_what_is_synced_and_what_is_not() {
+    let (disk, file) = with_file(1024);
+    let mut seen = BTreeSet::new();
+    let mut is_new = || seen.insert(disk.fingerprint());
+    assert!(is_new());
+    file.write_at(0, &[0]).unwrap();
+    assert!(is_new(), "a sector is dirty");
+    file.write_at(0, &[0]).unwrap();
+    assert!(is_new(), "it has another version");
+    disk.fail_nth(Op::SyncFile, 0, TimedOut);
+    file.sync().unwrap_err();
+    assert!(is_new(), "it was given up");
+    file.write_at(0, &[0]).unwrap();
+    file.sync().unwrap();
+    assert!(!is_new(), "all is as it was");
+    disk.rename("a", "b").unwrap();
+    assert!(is_new());
+    disk.sync().unwrap();
+    assert!(is_new(), "the name is durable");
+    assert_eq!(disk.fingerprint(), disk.power_cut(0).fingerprint());
+}
+
+#[test]
+fn some_lots_keep_the_order_of_the_changes_of_names() {
+    let disk = SimDisk::new();
+    let names: Vec<String> = (10..40).map(|n| n.to_string()).collect();
+    names.iter().for_each(|name| drop(disk.create(name, 0).unwrap()));
+    let in_order = (2..402).filter(|lot| names.starts_with(&disk.power_cut(*lot).files())).count();
+    assert!((70..130).contains(&in_order), "{in_order} of 400");
+}
+
+#[test]
 fn a_full_disk_refuses_new_files() {
     let disk = SimDisk::new();
     disk.capacity(Some(1000));
