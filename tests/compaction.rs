@@ -235,6 +235,36 @@ fn a_bit_that_changes_on_its_way_into_a_snapshot_is_noticed() {
 }
 
 #[test]
+fn a_snapshot_whose_name_is_not_durable_yet_is_not_counted_on() {
+    let disk = SimDisk::new();
+    let options = options(11);
+    let store = options.open_in(disk.dir()).unwrap();
+    store.commit(Key::new("g", "t", 0), NextOffset(1)).unwrap();
+    store.sync().unwrap();
+    disk.record();
+    store.compact().unwrap();
+    let state = observe(&store);
+    let mut cuts = 0;
+    for moment in disk.recorded() {
+        // The process dies, and the power fails while the next one opens what it left.
+        let next = moment.disk;
+        next.record();
+        drop(options.open_in(next.dir()).unwrap());
+        for moment in next.recorded() {
+            for lot in 0..40 {
+                let cut = moment.disk.power_cut(lot);
+                let context = (moment.operation, lot, cut.files());
+                let store = options.open_in(cut.dir());
+                let store = store.unwrap_or_else(|error| panic!("{context:?}: {error}"));
+                assert_eq!(observe(&store), state, "{context:?}");
+                cuts += 1;
+            }
+        }
+    }
+    assert!(cuts > 1_000, "{cuts} cuts");
+}
+
+#[test]
 fn a_full_disk_ends_a_compaction_and_leaves_its_room() {
     let disk = SimDisk::new();
     let store = options(5).open_in(disk.dir()).unwrap();

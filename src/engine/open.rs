@@ -253,8 +253,13 @@ impl Opening<'_> {
         for name in &files.temporaries {
             self.remove(name)?;
         }
-        // What the snapshot stands for is here only because its removal was not finished.
+        // What the snapshot stands for is here only because its removal was not finished. The process
+        // that wrote the snapshot may have died before its name was durable, and nothing else may go
+        // before that.
         let older = files.snapshots.split_last().map_or(&[][..], |(_, older)| older);
+        if !leftover.is_empty() || !older.is_empty() {
+            self.sync_dir()?;
+        }
         let leftover = leftover.iter().map(|first_seq| names::segment(*first_seq));
         for name in leftover.chain(older.iter().map(|covers| names::snapshot(*covers))) {
             self.remove(&name)?;
