@@ -1,140 +1,92 @@
-//! Power loss and process death on the simulated disk, at every operation of short histories:
-//! creation, a second crash inside of recovery, failed flushes and full disks included.
+//! Power loss, process death, failing operations and full disks, on the simulated disk: the store as a
+//! subject of the driver, drawn histories and all short ones.
 
 mod support;
 
-use pagemark::testkit::{Op, SimDisk};
-use pagemark::{ErrorKind, Key, NextOffset};
-use support::{Player, check_survivor, history, options, states};
+use std::thread::available_parallelism;
 
-/// Plays a history on a machine that stops at operation `stop`, and returns what it had done.
-fn play_until(seed: u64, len: usize, stop: u64) -> Player {
-    let mut player = Player::new(SimDisk::new(), options(seed));
-    player.disk.freeze_at(stop);
-    let _ = player.play(&history(seed, len));
-    player
+use pagemark::testkit::{Driver, Op, SimDisk, Step, StoreSubject, Tally, rough_history};
+use pagemark::{Durability, ErrorKind, Key, NextOffset, Options};
+use support::options;
+
+/// A store of small segments.
+fn store(durability: Durability) -> StoreSubject {
+    StoreSubject::new(Options::new().segment_size(16 << 10).durability(durability))
 }
 
-fn operations_of(seed: u64, len: usize) -> u64 {
-    let mut player = Player::new(SimDisk::new(), options(seed));
-    player.play(&history(seed, len)).unwrap();
-    drop(player.store.take());
-    player.disk.operations()
+/// On all cores.
+fn driver() -> Driver {
+    Driver::new().threads(available_parallelism().map_or(1, Into::into))
 }
 
-#[test]
-fn power_loss_at_every_operation_keeps_what_was_synced_and_the_order_of_the_rest() {
-    let mut images = 0;
-    for seed in 0..6 {
-        let len = 14;
-        let states = states(&history(seed, len));
-        for stop in 0..=operations_of(seed, len) {
-            let player = play_until(seed, len, stop);
-            let attempted = (player.done + 1).min(len);
-            for lot in 0..8 {
-                let disk = player.disk.power_cut(lot);
-                let context = (seed, stop, lot);
-                let (durable, options) = (player.durable, &player.options);
-                let (store, shown) =
-                    check_survivor(&disk, options, &states, durable, attempted, &context);
-                images += 1;
-                // What open showed is still there after the next cut, whatever that cut takes.
-                drop(store);
-                for lot in [0, lot + 2] {
-                    let again = disk.power_cut(lot);
-                    check_survivor(&again, options, &states, shown, shown, &(context, lot));
-                }
-            }
-        }
-    }
-    println!("{images} crash images");
+/// A number that the environment may say otherwise, for longer runs.
+fn unless_set(variable: &str, usual: u64) -> u64 {
+    std::env::var(variable).map_or(usual, |number| number.parse().unwrap())
 }
 
 #[test]
-fn process_death_at_every_operation_keeps_everything_that_returned() {
-    for seed in 10..60 {
-        let len = 24;
-        let states = states(&history(seed, len));
-        for stop in 0..=operations_of(seed, len) {
-            for written in [0, 1, 9, 40] {
-                let mut player = Player::new(SimDisk::new(), options(seed));
-                player.disk.freeze_in_write(stop, written);
-                let _ = player.play(&history(seed, len));
-                let attempted = (player.done + 1).min(len);
-                let context = (seed, stop, written);
-                let disk = player.disk.process_crash();
-                let (store, shown) = check_survivor(
-                    &disk,
-                    &player.options,
-                    &states,
-                    player.done,
-                    attempted,
-                    &context,
-                );
-                // The page cache is lost right after: what was shown must not have lived there only.
-                let cut = disk.power_cut(0);
-                drop(store);
-                check_survivor(&cut, &player.options, &states, shown, shown, &context);
-            }
+fn whatever_a_crash_leaves_of_any_history_keeps_what_was_promised() {
+    const AT_ONCE: u64 = 50;
+    let wanted = unless_set("PAGEMARK_TEST_IMAGES", 200_000);
+    let (driver, mut seen) = (driver(), Tally::default());
+    for first in (0..).step_by(AT_ONCE as usize) {
+        let durability =
+            if first / AT_ONCE % 4 == 3 { Durability::Synced } else { Durability::Buffered };
+        let draw = |seed| rough_history(seed, 14);
+        let run = driver.run(&store(durability), first..first + AT_ONCE, draw);
+        seen.merge(run.unwrap());
+        if seen.images() >= wanted {
+            break;
         }
     }
+    println!("{seen}");
+    assert!(seen.images_in_recovery() * 10 > seen.images() * 3, "{seen}");
 }
 
 #[test]
-fn a_second_crash_inside_of_recovery_loses_nothing_more() {
-    for seed in 20..24 {
-        let len = 12;
-        let states = states(&history(seed, len));
-        for stop in (0..=operations_of(seed, len)).step_by(3) {
-            let player = play_until(seed, len, stop);
-            let attempted = (player.done + 1).min(len);
-            for lot in 1..4 {
-                let first = player.disk.power_cut(lot);
-                for second_stop in 0.. {
-                    let recovering = first.deep_clone();
-                    recovering.freeze_at(second_stop);
-                    let opened = player.options.open_in(recovering.dir());
-                    let finished = !recovering.is_frozen();
-                    drop(opened);
-                    for second_lot in 0..4 {
-                        let disk = recovering.power_cut(second_lot);
-                        let context = (seed, stop, lot, second_stop, second_lot);
-                        let (durable, options) = (player.durable, &player.options);
-                        check_survivor(&disk, options, &states, durable, attempted, &context);
-                    }
-                    if finished {
-                        break;
-                    }
-                }
-            }
-        }
-    }
+fn every_history_of_a_few_steps_keeps_what_was_promised_at_every_crash() {
+    let both = [("t", 0, Some((0, String::new()))), ("t", 1, Some((0, String::new())))];
+    let alphabet = [
+        Step::commit("a", "t", 0, 0),
+        Step::commit("a", "t", 1, 0),
+        Step::batch("a", both),
+        Step::delete("a", "t", 0),
+        Step::DeleteGroup("a".into()),
+        Step::Sync,
+        Step::Compact,
+        Step::Reopen,
+        Step::PowerCut(0),
+        Step::Kill,
+        // Some of them are due at once.
+        Step::batch("b", [("t", 0, Some((0, "m".repeat(30))))]),
+        Step::Expire,
+    ];
+    let steps = unless_set("PAGEMARK_TEST_STEPS", 4);
+    let driver = driver().exhaustive(64).second_crash(8, 2);
+    let seen = driver.explore(&store(Durability::Buffered), &alphabet, steps as usize).unwrap();
+    println!("{seen}");
+    assert!(seen.images() > 1_000, "{seen}");
 }
 
 #[test]
-fn every_subset_of_what_a_power_cut_may_take_is_recovered_from() {
-    let mut images = 0;
-    for seed in 30..50 {
-        let len = 6;
-        let states = states(&history(seed, len));
-        for stop in 0..=operations_of(seed, len) {
-            let player = play_until(seed, len, stop);
-            let attempted = (player.done + 1).min(len);
-            let unsynced = player.disk.unsynced();
-            if unsynced > 9 {
-                continue;
-            }
-            for subset in 0..1_u32 << unsynced {
-                let bits: Vec<bool> = (0..unsynced).map(|bit| subset >> bit & 1 == 1).collect();
-                let disk = player.disk.power_cut_bits(&bits);
-                let context = (seed, stop, subset);
-                let (durable, options) = (player.durable, &player.options);
-                check_survivor(&disk, options, &states, durable, attempted, &context);
-                images += 1;
-            }
-        }
+fn every_operation_that_fails_once_or_for_good_costs_nothing_that_was_promised() {
+    let histories = unless_set("PAGEMARK_TEST_FAULTS", 40);
+    let driver = driver().lots(3).faults(true);
+    let mut seen = Tally::default();
+    for durability in [Durability::Buffered, Durability::Synced] {
+        let draw = |seed| rough_history(seed, 14);
+        seen.merge(driver.run(&store(durability), 1_000..1_000 + histories, draw).unwrap());
     }
-    assert!(images > 1_000, "{images} images");
+    println!("{seen}");
+    assert!(seen.faults() > 100 * histories, "{seen}");
+}
+
+#[test]
+fn without_a_crash_a_store_shows_what_the_model_does() {
+    let histories = unless_set("PAGEMARK_TEST_SEQUENCES", 20_000);
+    let draw = |seed| rough_history(seed, 30);
+    let seen = driver().lots(0).run(&store(Durability::Buffered), 0..histories, draw).unwrap();
+    assert_eq!(seen.histories(), histories);
 }
 
 #[test]
@@ -163,33 +115,6 @@ fn a_failed_flush_ends_commits_and_reopening_starts_from_the_disk() {
     assert_eq!(store.fetch(key).unwrap().offset(), NextOffset(1));
     store.commit(key, NextOffset(4)).unwrap();
     store.sync().unwrap();
-}
-
-#[test]
-fn an_error_of_any_operation_is_reported_and_costs_nothing_that_was_durable() {
-    let kinds = [Op::Create, Op::Rename, Op::SyncDir, Op::SyncFile, Op::Write, Op::Open, Op::Read];
-    for seed in 50..54 {
-        let len = 30;
-        let history = history(seed, len);
-        let states = states(&history);
-        for kind in kinds {
-            for n in 0..200 {
-                let mut player = Player::new(SimDisk::new(), options(seed));
-                player.disk.fail_nth(kind, n, std::io::ErrorKind::Other);
-                if player.play(&history).is_ok() {
-                    break;
-                }
-                let attempted = (player.done + 1).min(len);
-                drop(player.store.take());
-                let context = (seed, kind, n);
-                for lot in 0..3 {
-                    let disk = player.disk.power_cut(lot);
-                    let (durable, options) = (player.durable, &player.options);
-                    check_survivor(&disk, options, &states, durable, attempted, &context);
-                }
-            }
-        }
-    }
 }
 
 #[test]

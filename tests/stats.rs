@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pagemark::testkit::SimDisk;
 use pagemark::{Environment, Key, NextOffset};
-use support::{Player, State, Step, apply, history, options, record_bounds};
+use support::{Player, State, Step, history, options, record_bounds};
 
 /// A clock of which every look takes a microsecond.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ type Counted = (u64, u64, u64);
 /// Counts what a step does to a state.
 fn count(counted: &mut Counted, before: &State, step: &Step) {
     let mut after = before.clone();
-    apply(&mut after, step);
+    step.apply(&mut after);
     match step {
         Step::Batch { group, changes } => {
             let last: BTreeMap<_, _> = changes
@@ -54,7 +54,8 @@ fn count(counted: &mut Counted, before: &State, step: &Step) {
             *counted = (counted.0 + u64::from(deleted > 0), counted.1, counted.2 + deleted);
         }
         Step::Reopen => *counted = (0, 0, 0),
-        Step::Sync | Step::Compact => {}
+        // The history has no others.
+        _ => {}
     }
 }
 
@@ -66,7 +67,7 @@ fn what_is_done_is_counted() {
         for step in history(seed, 60) {
             player.play(std::slice::from_ref(&step)).unwrap();
             count(&mut counted, &state, &step);
-            apply(&mut state, &step);
+            step.apply(&mut state);
             let stats = player.store.as_ref().unwrap().stats();
             assert_eq!((stats.batches, stats.commits, stats.deletes), counted, "{seed}: {step:?}");
             assert_eq!(stats.keys, state.len() as u64);

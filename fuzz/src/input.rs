@@ -2,7 +2,7 @@
 
 use arbitrary::Unstructured;
 
-use crate::support::Step;
+use pagemark::testkit::{Change, Step};
 
 const GROUPS: [&str; 3] = ["a", "billing", "größe"];
 const TOPICS: [&str; 3] = ["t", "orders", "audit-log-of-everything"];
@@ -41,10 +41,10 @@ impl<'a> Input<'a> {
 
     /// A step that changes something. Every commit has an offset of its own.
     pub(crate) fn change(&mut self) -> Step {
-        let group = self.pick(GROUPS);
+        let group = self.pick(GROUPS).to_owned();
         match self.below(16) {
             0 => Step::DeleteGroup(group),
-            1 => Step::DeleteTopic(group, self.pick(TOPICS)),
+            1 => Step::DeleteTopic(group, self.pick(TOPICS).to_owned()),
             kind => {
                 let count = 1 + kind % 5;
                 let changes = (0..count).map(|_| self.key_change()).collect();
@@ -53,9 +53,9 @@ impl<'a> Input<'a> {
         }
     }
 
-    fn key_change(&mut self) -> crate::support::Change {
+    fn key_change(&mut self) -> Change {
         self.offset += 1;
-        let (topic, partition) = (self.pick(TOPICS), self.pick(PARTITIONS));
+        let (topic, partition) = (self.pick(TOPICS).to_owned(), self.pick(PARTITIONS));
         let delete = self.below(6) == 5;
         let letter = char::from(b'a' + (self.offset % 26) as u8);
         let metadata = letter.to_string().repeat(self.pick(METADATA_LENGTHS));

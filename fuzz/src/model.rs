@@ -2,11 +2,11 @@
 
 use std::io;
 
-use pagemark::testkit::{Op, SimDisk};
-use pagemark::{CommitBatch, Durability, Error, ErrorKind, OffsetStore, Options, Receipt};
+use pagemark::testkit::{Crash, Op, Oracle, SimDisk, State, Step, batch_of, observe};
+use pagemark::{Durability, Error, ErrorKind, OffsetStore, Options, Receipt};
 
 use crate::input::Input;
-use crate::support::{State, Step, apply, commit_of, observe, options};
+use crate::support::options;
 
 const MOST_OPERATIONS: usize = 64;
 /// The kinds of operations that are made to fail.
@@ -35,22 +35,18 @@ pub fn model(bytes: &[u8]) {
     run.power_cut(0);
 }
 
-/// A state, and the seq of the last record that it contains.
-type Point = (u64, State);
-
 struct Run {
     disk: SimDisk,
     options: Options,
     store: Option<OffsetStore>,
-    /// What the store may show after a power cut: the durable state and all that came after it. The
-    /// last one is what it shows now.
-    history: Vec<Point>,
-    /// What a call was about to make of the last state when it failed: it may come true on reopening.
-    maybe: Option<State>,
+    /// What the store may show after a crash.
+    oracle: Oracle,
+    /// What it shows now.
+    shown: State,
+    /// The seqs that were handed out since it was opened, and the states that they led to.
+    seqs: Vec<(u64, u64)>,
     /// Since a call failed, so that all later ones do.
     poisoned: bool,
-    /// Since anything but room was lacking: what is not durable may be gone from the page cache.
-    failed: bool,
     /// The highest seq that was handed out.
     highest: u64,
 }
@@ -63,10 +59,10 @@ impl Run {
             disk,
             options,
             store: Some(store),
-            history: vec![(0, State::new())],
-            maybe: None,
+            oracle: Oracle::new(),
+            shown: State::new(),
+            seqs: Vec::new(),
             poisoned: false,
-            failed: false,
             highest: 0,
         }
     }
@@ -84,7 +80,10 @@ impl Run {
             17 => self.process_crash(),
             18 | 19 => {
                 let (op, n) = (FAULTS[input.below(FAULTS.len())], input.below(4) as u64);
-                self.disk.fail_nth(op, n, io::ErrorKind::Other);
+                match input.below(4) {
+                    3 => self.disk.fail_from(op, n, io::ErrorKind::Other),
+                    _ => self.disk.fail_nth(op, n, io::ErrorKind::Other),
+                }
             }
             20 => self.disk.capacity(Some(self.disk.used() + (input.below(3) << 14) as u64)),
             21 => self.disk.capacity(None),
@@ -101,13 +100,10 @@ impl Run {
         self.store.as_ref().expect("a store is open between operations")
     }
 
-    fn newest(&self) -> &State {
-        &self.history.last().expect("there is always a state").1
-    }
-
     fn change(&mut self, step: &Step, durability: Durability) {
-        let mut next = self.newest().clone();
-        apply(&mut next, step);
+        let mut next = self.shown.clone();
+        step.apply(&mut next);
+        self.oracle.begin(step);
         let result = take(self.store(), step, durability);
         let shown = observe(self.store());
         match result {
@@ -115,25 +111,25 @@ impl Run {
                 assert!(!self.poisoned, "a change was taken after a failure");
                 assert_eq!(shown, next, "after {step:?}");
                 let seq = receipt.seq().get();
-                let is_record = matches!(step, Step::Batch { .. }) || next != *self.newest();
-                if is_record {
+                if matches!(step, Step::Batch { .. }) || next != self.shown {
                     assert!(seq > self.highest, "seq {seq} after {}", self.highest);
                     self.highest = seq;
                 }
-                self.history.push((seq, next));
+                self.oracle.returned(durability);
+                self.seqs.push((seq, self.oracle.number()));
             }
             Err(error) => {
-                self.expect_failure(&error);
-                if shown != *self.newest() {
-                    // It is in the log, and its flush failed. Its seq was not told.
-                    assert_eq!((&shown, error.kind()), (&next, ErrorKind::Io), "{error}");
-                    self.history.push((self.highest + 1, next));
-                } else if error.kind() == ErrorKind::Io {
-                    // It may come true on reopening. Any other error had no effect.
-                    self.maybe = Some(next);
+                // Once it is in the log, it is shown, also if its flush fails.
+                let is_shown = shown == next && error.kind() == ErrorKind::Io;
+                assert!(shown == self.shown || is_shown, "after {step:?}: {error}");
+                match error.kind() {
+                    ErrorKind::Io => self.oracle.failed(),
+                    _ => self.oracle.refused(),
                 }
+                self.expect_failure(&error);
             }
         }
+        self.shown = shown;
         self.forget_what_is_durable();
     }
 
@@ -143,11 +139,11 @@ impl Run {
             Ok(durable) => {
                 assert_eq!(durable, self.store().durable_seq());
                 self.forget_what_is_durable();
-                assert_eq!(self.history.len(), 1, "a sync covers everything");
+                assert!(self.oracle.is_durable(), "a sync covers everything");
             }
             Err(error) => self.expect_failure(&error),
         }
-        assert_eq!(&observe(self.store()), self.newest());
+        assert_eq!(observe(self.store()), self.shown);
     }
 
     fn compact(&mut self) {
@@ -155,17 +151,19 @@ impl Run {
             Ok(_) => {
                 assert!(!self.poisoned, "a compaction was taken after a failure");
                 self.forget_what_is_durable();
-                assert_eq!(self.history.len(), 1, "a compaction makes everything durable");
+                assert!(self.oracle.is_durable(), "a compaction makes everything durable");
             }
             // Only if it was the log that could not be written, commits end.
             Err(error) if error.kind() == ErrorKind::Io => {
-                self.poisoned |= self.store().stats().poisoned.is_some();
-                self.failed |= self.poisoned;
+                if self.store().stats().poisoned.is_some() {
+                    self.poisoned = true;
+                    self.oracle.failed();
+                }
             }
             Err(error) => self.expect_failure(&error),
         }
         self.forget_what_is_durable();
-        assert_eq!(&observe(self.store()), self.newest());
+        assert_eq!(observe(self.store()), self.shown);
     }
 
     /// Notes a failure, which must be one that the disk has caused.
@@ -174,7 +172,8 @@ impl Run {
             ErrorKind::Full => assert!(!self.poisoned, "{error}"),
             ErrorKind::Io => {
                 assert!(!self.poisoned, "tried again after a failure: {error}");
-                (self.poisoned, self.failed) = (true, true);
+                self.poisoned = true;
+                self.oracle.failed();
             }
             ErrorKind::Poisoned => assert!(self.poisoned, "{error}"),
             _ => panic!("{error:?}"),
@@ -183,28 +182,30 @@ impl Run {
 
     fn forget_what_is_durable(&mut self) {
         let durable = self.store().durable_seq().get();
-        let at = self.history.iter().rposition(|(seq, _)| *seq <= durable).unwrap_or(0);
-        self.history.drain(..at);
+        if let Some((_, number)) = self.seqs.iter().rfind(|(seq, _)| *seq <= durable) {
+            self.oracle.durable(*number);
+        }
     }
 
     /// Closes the store in order and opens it again.
     fn reopen(&mut self) {
         let store = self.store.take().expect("a store is open between operations");
         match store.close() {
-            Ok(()) => self.history.drain(..self.history.len() - 1).for_each(drop),
+            Ok(()) => self.oracle.durable(self.oracle.number()),
             Err(error) => self.expect_failure(&error),
         }
-        self.open(false);
+        self.open();
     }
 
     fn process_crash(&mut self) {
         self.crash(SimDisk::process_crash);
-        self.open(false);
+        self.open();
     }
 
     fn power_cut(&mut self, lots: u64) {
         self.crash(|disk| disk.power_cut(lots));
-        self.open(true);
+        self.oracle.failed();
+        self.open();
     }
 
     fn crash(&mut self, leave: impl Fn(&SimDisk) -> SimDisk) {
@@ -215,37 +216,32 @@ impl Run {
     }
 
     /// Opens the store, and finds out which of the possible states it shows.
-    fn open(&mut self, lost_power: bool) {
+    fn open(&mut self) {
         let store = self.open_at_last();
-        let found = observe(&store);
-        let may_lose = lost_power || self.failed;
-        let first = if may_lose { 0 } else { self.history.len() - 1 };
-        let durable = store.durable_seq().get();
-        let known =
-            self.history[first..].iter().any(|(seq, state)| *state == found && durable >= *seq);
-        assert!(
-            known || self.maybe.as_ref() == Some(&found),
-            "the store shows {} up to seq {durable}, and not one of {:#?} or {:?}",
-            brief(&found),
-            self.history[first..].iter().map(|(seq, s)| (seq, brief(s))).collect::<Vec<_>>(),
-            self.maybe.as_ref().map(brief)
-        );
-        self.history = vec![(durable, found)];
-        self.highest = self.highest.max(durable);
-        (self.maybe, self.poisoned, self.failed) = (None, false, false);
+        let shown = observe(&store);
+        assert!(self.oracle.allows(Crash::Process, &shown), "{shown:?}: {:#?}", self.oracle);
+        for group in store.groups() {
+            let values = store.fetch_group(&group);
+            assert!(values.iter().all(|(_, value)| value.is_durable()), "what is shown is durable");
+        }
+        self.highest = self.highest.max(store.durable_seq().get());
+        self.oracle.opened(shown.clone());
+        self.shown = shown;
+        self.seqs.clear();
+        self.poisoned = false;
         self.store = Some(store);
     }
 
-    /// Opens the store as soon as the disk lets it: each planned fault fires once.
+    /// Opens the store as soon as the disk lets it. A fault that lasts ends with the power.
     fn open_at_last(&mut self) -> OffsetStore {
-        for _ in 0..MOST_OPERATIONS {
+        for attempt in 0..MOST_OPERATIONS {
             match self.options.open_in(self.disk.dir()) {
                 Ok(store) => return store,
                 Err(error) if error.kind() == ErrorKind::Full => self.disk.capacity(None),
                 Err(error) => {
                     assert_eq!(error.kind(), ErrorKind::Io, "{error}");
-                    self.failed = true;
-                    if self.disk.is_frozen() {
+                    self.oracle.failed();
+                    if self.disk.is_frozen() || attempt > MOST_OPERATIONS / 2 {
                         self.disk = self.disk.power_cut(0);
                     }
                 }
@@ -255,32 +251,13 @@ impl Run {
     }
 }
 
-/// A state without its long texts.
-fn brief(state: &State) -> String {
-    let keys = state.iter().map(|((group, topic, partition), (offset, metadata))| {
-        format!("{group}/{topic}/{partition}={offset}+{}", metadata.len())
-    });
-    keys.collect::<Vec<_>>().join(" ")
-}
-
 fn take(store: &OffsetStore, step: &Step, durability: Durability) -> Result<Receipt, Error> {
     match step {
         Step::DeleteGroup(group) => store.delete_group(group),
         Step::DeleteTopic(group, topic) => store.delete_topic(group, topic),
         Step::Batch { group, changes } => {
-            let mut batch = CommitBatch::new(group);
-            for (topic, partition, value) in changes {
-                match value {
-                    Some((offset, metadata)) => {
-                        batch.commit(topic, *partition, commit_of(*offset, metadata))
-                    }
-                    None => batch.delete(topic, *partition),
-                };
-            }
-            store.commit_batch_with(&batch, durability)
+            store.commit_batch_with(&batch_of(group, changes), durability)
         }
-        Step::Sync | Step::Compact | Step::Reopen => {
-            unreachable!("these are operations of their own")
-        }
+        _ => unreachable!("these are operations of their own"),
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use pagemark::testkit::{Lots, mix};
 use pagemark_fuzz::{TARGETS, Target};
 
 const USAGE: &str = "\
@@ -64,7 +65,7 @@ fn fuzz(seconds: &str, name: Option<&str>, seed: &str) -> Option<bool> {
 fn run(target: &Target, time: Duration, seed: u64) -> bool {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let corpus = corpus(&here.join("corpus").join(target.name));
-    let mut lots = Lots(seed);
+    let mut lots = Lots(mix(seed));
     let started = Instant::now();
     let mut executions = 0_u64;
     for round in 0.. {
@@ -142,54 +143,46 @@ fn shrink(target: &Target, mut input: Vec<u8>, file: &str) -> bool {
     false
 }
 
-/// SplitMix64.
-struct Lots(u64);
+/// A number below `n`, or zero.
+fn below(lots: &mut Lots, n: usize) -> usize {
+    lots.below(n.max(1) as u64) as usize
+}
 
-impl Lots {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n.max(1) as u64) as usize
-    }
-
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.below(256) as u8).collect()
-    }
+fn bytes(lots: &mut Lots, len: usize) -> Vec<u8> {
+    (0..len).map(|_| below(lots, 256) as u8).collect()
 }
 
 /// A new input: one of the corpus with some changes, or anything.
 fn mutate(corpus: &[Vec<u8>], lots: &mut Lots) -> Vec<u8> {
-    if corpus.is_empty() || lots.below(4) == 0 {
-        let len = lots.below(LONGEST_INPUT);
-        return lots.bytes(len);
+    if corpus.is_empty() || below(lots, 4) == 0 {
+        let len = below(lots, LONGEST_INPUT);
+        return bytes(lots, len);
     }
-    let mut input = corpus[lots.below(corpus.len())].clone();
-    for _ in 0..1 + lots.below(6) {
-        let at = lots.below(input.len() + 1);
-        let end = (at + 1 + lots.below(16)).min(input.len());
-        match lots.below(7) {
-            0 if at < end => input[at] ^= 1 << lots.below(8),
-            1 if at < end => input[at] = [0, 1, 0x7f, 0x80, 0xff][lots.below(5)],
+    let mut input = corpus[below(lots, corpus.len())].clone();
+    for _ in 0..1 + below(lots, 6) {
+        let at = below(lots, input.len() + 1);
+        let end = (at + 1 + below(lots, 16)).min(input.len());
+        match below(lots, 7) {
+            0 if at < end => input[at] ^= 1 << below(lots, 8),
+            1 if at < end => input[at] = [0, 1, 0x7f, 0x80, 0xff][below(lots, 5)],
             2 => drop(input.drain(at..end)),
             3 => {
-                let len = lots.below(16);
-                input.splice(at..at, lots.bytes(len));
+                let len = below(lots, 16);
+                input.splice(at..at, bytes(lots, len));
             }
             4 => {
                 let copy = input[at..end].to_vec();
-                let to = lots.below(input.len() + 1);
+                let to = below(lots, input.len() + 1);
                 input.splice(to..to, copy);
             }
             5 => {
-                let other = &corpus[lots.below(corpus.len())];
-                let from = lots.below(other.len() + 1);
+                let other = &corpus[below(lots, corpus.len())];
+                let from = below(lots, other.len() + 1);
                 input.truncate(at);
                 input.extend_from_slice(&other[from..]);
             }
             _ => {
-                let bytes = lots.bytes(end - at);
+                let bytes = bytes(lots, end - at);
                 input[at..end].copy_from_slice(&bytes);
             }
         }

@@ -1,0 +1,80 @@
+//! Histories: drawn from a seed, and all of them over a small alphabet.
+
+use super::step::{Change, Step};
+use super::{Lots, mix};
+
+const GROUPS: [&str; 3] = ["a", "billing", "größe"];
+const TOPICS: [&str; 3] = ["t", "orders", "audit-log-of-everything"];
+
+/// A history of `len` steps that take effect all or none: of batches most of them, and of everything
+/// else but [`Step::Expire`] and crashes. Every commit has an offset of its own, so that an invented or swapped
+/// value is noticed, and some have so much metadata that a few of them fill a small segment.
+pub fn history(seed: u64, len: usize) -> Vec<Step> {
+    let mut lots = Lots(mix(seed));
+    let mut offset = 0;
+    (0..len)
+        .map(|_| {
+            let group = GROUPS[lots.below(3) as usize].to_owned();
+            let topic = TOPICS[lots.below(3) as usize].to_owned();
+            match lots.below(20) {
+                0 => Step::DeleteGroup(group),
+                1 => Step::DeleteTopic(group, topic),
+                2 | 3 => Step::Sync,
+                4 => Step::Reopen,
+                5 => Step::Compact,
+                _ => {
+                    let count = 1 + lots.below(4) * lots.below(3);
+                    let changes = (0..count).map(|_| change(&mut lots, &mut offset)).collect();
+                    Step::Batch { group, changes }
+                }
+            }
+        })
+        .collect()
+}
+
+fn change(lots: &mut Lots, offset: &mut i64) -> Change {
+    let topic = TOPICS[lots.below(3) as usize].to_owned();
+    let partition = [0, 1, 70, i32::MAX][lots.below(4) as usize];
+    *offset += 1;
+    // Long ones fill a segment of 16 KiB within a few commits.
+    let metadata = "m".repeat([0, 0, 1, 30, 1_000, 1_600][lots.below(6) as usize]);
+    let delete = lots.below(6) == 0;
+    (topic, partition, (!delete).then_some((*offset, metadata)))
+}
+
+/// [`history`] with everything else that may happen in between: one step in six is an expiry, a power
+/// cut or the death of the process.
+pub fn rough_history(seed: u64, len: usize) -> Vec<Step> {
+    let mut lots = Lots(mix(!seed));
+    let mut steps = history(seed, len);
+    for step in &mut steps {
+        match lots.below(24) {
+            0 | 1 => *step = Step::Expire,
+            2 => *step = Step::PowerCut(lots.below(64)),
+            3 => *step = Step::Kill,
+            _ => {}
+        }
+    }
+    steps
+}
+
+/// The history of that number among all that have `len` steps of the alphabet; there are
+/// `alphabet.len().pow(len)` of them. Commits get an offset that tells their place in the history.
+pub fn numbered_history(alphabet: &[Step], len: usize, number: u64) -> Vec<Step> {
+    let mut rest = number;
+    let mut offset = 0;
+    let letters = alphabet.len() as u64;
+    let mut history = Vec::with_capacity(len);
+    for _ in 0..len {
+        let mut step = alphabet[(rest % letters) as usize].clone();
+        rest /= letters;
+        if let Step::Batch { changes, .. } = &mut step {
+            for value in changes.iter_mut().filter_map(|(_, _, value)| value.as_mut()) {
+                offset += 1;
+                value.0 = offset;
+            }
+        }
+        history.push(step);
+    }
+    history
+}
