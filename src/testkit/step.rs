@@ -181,10 +181,14 @@ fn metadata_text(metadata: &str) -> String {
     }
 }
 
-/// A state without its long texts.
+/// A state in one line.
 pub(super) fn brief(state: &State) -> String {
     let keys = state.iter().map(|((group, topic, partition), (offset, metadata))| {
-        format!("{group}/{topic}/{partition}={offset}+{}", metadata.len())
+        let metadata = match metadata.is_empty() {
+            true => String::new(),
+            false => format!(" {}", metadata_text(metadata)),
+        };
+        format!("{group}/{topic}/{partition}={offset}{metadata}")
     });
-    format!("[{}]", keys.collect::<Vec<_>>().join(" "))
+    format!("[{}]", keys.collect::<Vec<_>>().join(", "))
 }

@@ -32,17 +32,23 @@ impl<'a, S: Subject> Survivors<'a, S> {
 
     /// The power is cut, in all ways or by lots, and what is left is opened.
     pub(super) fn power_cuts(&mut self, disk: &SimDisk, may: &Oracle) -> Result<(), Found> {
-        let cuts = disk.power_cuts();
-        let lots = self.driver.lots;
-        if cuts <= lots.max(self.driver.exhaustive) {
-            return (0..cuts).try_for_each(|number| {
-                let image = disk.power_cut_number(number);
-                let checked = self.image(&image, may, Cut::First);
-                checked.map_err(|found| found.after(format!("disk.power_cut_number({number})")))
-            });
+        let Driver { lots, exhaustive, .. } = *self.driver;
+        if disk.power_cuts() <= exhaustive.max(lots) {
+            return self.all_power_cuts(disk, may, Cut::First);
         }
         let seed = disk.fingerprint();
-        (0..lots).try_for_each(|lot| self.power_cut(disk, may, lot_seed(seed, lot), Cut::First))
+        // Nothing survives, everything does, and then anything.
+        (0..lots).try_for_each(|lot| {
+            let lot = if lot < 2 { lot } else { mix(seed ^ lot) };
+            self.power_cut(disk, may, lot, Cut::First)
+        })
+    }
+
+    fn all_power_cuts(&mut self, disk: &SimDisk, may: &Oracle, cut: Cut) -> Result<(), Found> {
+        (0..disk.power_cuts()).try_for_each(|number| {
+            let checked = self.image(&disk.power_cut_number(number), may, cut);
+            checked.map_err(|found| found.after(format!("disk.power_cut_number({number})")))
+        })
     }
 
     fn power_cut(&mut self, disk: &SimDisk, may: &Oracle, lot: u64, cut: Cut) -> Result<(), Found> {
@@ -65,7 +71,7 @@ impl<'a, S: Subject> Survivors<'a, S> {
             // What the process had not made durable may still go.
             self.second_crash(&image, may)?;
         }
-        let cut = image.power_cut(lot_seed(seed, 0));
+        let cut = image.power_cut(0);
         image.freeze_at(0);
         drop(open);
         let shown = Oracle::at(shown);
@@ -104,14 +110,19 @@ impl<'a, S: Subject> Survivors<'a, S> {
 
     /// The power is cut once more while a recovery runs.
     fn second_crash(&mut self, recovered: &SimDisk, may: &Oracle) -> Result<(), Found> {
+        let lots = self.driver.second_lots;
         for moment in recovered.recorded() {
-            for lot in 0..self.driver.second_lots {
-                let lot = lot_seed(moment.operation, lot);
-                let cut = self.power_cut(&moment.disk, may, lot, Cut::InRecovery);
-                cut.map_err(|found| {
-                    found.after(format!("in operation {} of the recovery", moment.operation))
-                })?;
-            }
+            let disk = &moment.disk;
+            let checked = if disk.power_cuts() <= lots {
+                self.all_power_cuts(disk, may, Cut::InRecovery)
+            } else {
+                let seed = disk.fingerprint();
+                (0..lots)
+                    .try_for_each(|lot| self.power_cut(disk, may, mix(seed ^ lot), Cut::InRecovery))
+            };
+            checked.map_err(|found| {
+                found.after(format!("in operation {} of the recovery", moment.operation))
+            })?;
         }
         Ok(())
     }
@@ -151,9 +162,4 @@ impl<'a, S: Subject> Survivors<'a, S> {
         self.subject.inspect(&open, image).map_err(Found::wrong)?;
         Ok((open, shown))
     }
-}
-
-/// Nothing survives, everything does, and then anything.
-fn lot_seed(seed: u64, lot: u64) -> u64 {
-    if lot < 2 { lot } else { mix(seed ^ lot) }
 }
