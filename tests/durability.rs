@@ -6,7 +6,7 @@ mod support;
 use std::thread::available_parallelism;
 
 use pagemark::testkit::{Driver, Op, SimDisk, Step, StoreSubject, Tally, rough_history};
-use pagemark::{Durability, ErrorKind, Key, NextOffset, Options};
+use pagemark::{Commit, Durability, ErrorKind, Key, NextOffset, Options};
 use support::options;
 
 /// A store of small segments.
@@ -87,6 +87,30 @@ fn without_a_crash_a_store_shows_what_the_model_does() {
     let draw = |seed| rough_history(seed, 30);
     let seen = driver().lots(0).run(&store(Durability::Buffered), 0..histories, draw).unwrap();
     assert_eq!(seen.histories(), histories);
+}
+
+#[test]
+fn an_open_counts_on_no_segment_whose_name_is_not_durable_yet() {
+    let disk = SimDisk::new();
+    let options = options(9);
+    let store = options.open_in(disk.dir()).unwrap();
+    let metadata = "m".repeat(1_600);
+    for partition in 0..30 {
+        let commit = Commit::new(NextOffset(1)).metadata(&metadata);
+        store.commit(Key::new("g", "t", partition), commit).unwrap();
+    }
+    assert!(disk.files().len() > 3, "{:?}", disk.files());
+    // The process dies, and the power fails while the next one opens what it left.
+    let next = disk.process_crash();
+    next.record();
+    drop(options.open_in(next.dir()).unwrap());
+    for moment in next.recorded() {
+        for lot in 0..60 {
+            let cut = moment.disk.power_cut(lot);
+            let context = (moment.operation, lot, cut.files());
+            options.open_in(cut.dir()).unwrap_or_else(|error| panic!("{context:?}: {error}"));
+        }
+    }
 }
 
 #[test]

@@ -253,13 +253,8 @@ impl Opening<'_> {
         for name in &files.temporaries {
             self.remove(name)?;
         }
-        // What the snapshot stands for is here only because its removal was not finished. The process
-        // that wrote the snapshot may have died before its name was durable, and nothing else may go
-        // before that.
+        // What the snapshot stands for is here only because its removal was not finished.
         let older = files.snapshots.split_last().map_or(&[][..], |(_, older)| older);
-        if !leftover.is_empty() || !older.is_empty() {
-            self.sync_dir()?;
-        }
         let leftover = leftover.iter().map(|first_seq| names::segment(*first_seq));
         for name in leftover.chain(older.iter().map(|covers| names::snapshot(*covers))) {
             self.remove(&name)?;
@@ -306,12 +301,14 @@ impl Opening<'_> {
     }
 
     /// What the log shows has to be durable before anybody sees it: after a process crash it may
-    /// stand in the page cache only, and the power cut that follows must not take it back.
+    /// stand in the page cache only, and the power cut that follows must not take it back. That goes
+    /// for names, too: nothing may be stated of a segment, and nothing be given up for a snapshot,
+    /// while a power cut can take its name.
     fn make_durable(&self, found: &Found) -> Result<()> {
         for file in &found.unflushed {
             file.sync().map_err(|error| Error::flush("flush a segment", self.dir.path(), error))?;
         }
-        Ok(())
+        self.sync_dir()
     }
 
     /// Marks segments whose session ended before it could. From then on it is damage if their
