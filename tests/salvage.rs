@@ -8,7 +8,7 @@ mod hooked;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hooked::{Call, Hooked};
-use pagemark::testkit::{Dir, SimDisk, salvage_in, verify_in};
+use pagemark::testkit::{Dir, Op, SimDisk, salvage_in, verify_in};
 use pagemark::{
     Commit, ErrorKind, Key, NextOffset, OffsetStore, Options, SalvageReport, Verdict, salvage,
 };
@@ -62,6 +62,13 @@ impl Original {
         let verified = verify_in(&*to.dir()).unwrap();
         assert!(verified.is_clean() && verified.closed, "{context}: {verified:#?}");
         let saved = observe(&options(1).open_in(to.dir()).unwrap());
+        let differing = self.judge(&report, &saved, context);
+        (report, differing)
+    }
+
+    /// Checks that what was saved is true, and that the report says what is not there. Returns how many
+    /// keys are not as they were.
+    fn judge(&self, report: &SalvageReport, saved: &State, context: &str) -> usize {
         let verdict = |(group, topic, partition): &Name| {
             let is_it = |k: &&pagemark::SalvagedKey| {
                 (&k.group, &k.topic, k.partition) == (group, topic, Some(*partition))
@@ -69,7 +76,7 @@ impl Original {
             report.uncertain.iter().find(is_it).map_or(Verdict::Exact, |key| key.verdict)
         };
         let context = || format!("{context}: {report:#?}");
-        for (key, value) in &saved {
+        for (key, value) in saved {
             match verdict(key) {
                 Verdict::Exact => assert_eq!(Some(value), self.state.get(key), "{}", context()),
                 Verdict::PossiblyOld => {
@@ -85,7 +92,7 @@ impl Original {
         let missing = self.state.keys().any(|key| !saved.contains_key(key));
         assert!(!missing || report.bytes_skipped > 0 || !report.gaps.is_empty(), "{}", context());
         assert_eq!(report.kept(), saved.len() as u64, "{}", context());
-        (report, differing)
+        differing
     }
 }
 
@@ -128,6 +135,52 @@ fn a_flipped_bit_costs_no_more_than_its_record() {
         }
     }
     assert!(exact > 10_000 && uncertain > 10_000, "{exact} exact, {uncertain} possibly old");
+}
+
+#[test]
+fn an_operation_of_a_salvage_that_fails_once_or_for_good_invents_nothing() {
+    let (mut met, mut failed) = (0, 0);
+    let original = original(7, 30, true);
+    let faults = Op::ALL.into_iter().flat_map(|kind| {
+        [(false, false), (false, true), (true, false), (true, true)].map(|way| (kind, way))
+    });
+    for (kind, (lasts, is_source)) in faults {
+        for n in 0.. {
+            let (from, to) = (original.disk.deep_clone(), SimDisk::new());
+            let disk = if is_source { &from } else { &to };
+            match lasts {
+                true => disk.fail_from(kind, n, std::io::ErrorKind::Other),
+                false => disk.fail_nth(kind, n, std::io::ErrorKind::Other),
+            }
+            let before = contents(&from);
+            let result = salvage_in(&from, to.dir());
+            let context = format!("{kind:?} {lasts} {n} {is_source}");
+            assert_eq!(contents(&from), before, "{context}: the source was written");
+            if disk.failures() == 0 {
+                assert_eq!(result.unwrap().exact, original.state.len() as u64, "{context}");
+                break;
+            }
+            met += 1;
+            failed += u64::from(result.is_err());
+            for lot in 0..4 {
+                let saved = options(1).open_in(to.power_cut(lot).dir());
+                match (&result, saved.map(|store| observe(&store))) {
+                    // What cannot be read is a gap, and told.
+                    (Ok(report), Ok(saved)) => drop(original.judge(report, &saved, &context)),
+                    // What cannot be written is an error, and a part may be there.
+                    (Err(_), Ok(saved)) => saved.iter().for_each(|(key, value)| {
+                        assert!(
+                            original.ever[key].contains(value),
+                            "{context}: {key:?} is invented"
+                        );
+                    }),
+                    (Ok(_), Err(error)) => panic!("{context}: {error}"),
+                    (Err(_), Err(_)) => {}
+                }
+            }
+        }
+    }
+    assert!(met > 60 && failed > 30 && failed < met, "{met} met, {failed} failed");
 }
 
 #[test]

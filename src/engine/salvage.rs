@@ -82,6 +82,9 @@ struct Outcome {
     whole: bool,
 }
 
+/// From the first to behind the last byte that the device did not give, if there is one.
+type Unread = Option<(u64, u64)>;
+
 struct Salvage<'a> {
     /// Snapshots and segments.
     sources: Vec<Source>,
@@ -169,9 +172,10 @@ impl<'a> Salvage<'a> {
         }
     }
 
-    /// The bytes of a file, with zeros where the device returns none. What stands behind the end that
-    /// the header tells of does not count: somebody has extended the file, perhaps by far.
-    fn read(&mut self, source: &Source) -> Result<Vec<u8>> {
+    /// The bytes of a file, with zeros where the device returns none, and where that was. What stands
+    /// behind the end that the header tells of does not count: somebody has extended the file, perhaps
+    /// by far.
+    fn read(&mut self, source: &Source) -> Result<(Vec<u8>, Unread)> {
         let most = match source.header.kind {
             FileKind::Segment => source.header.size.min(MAX_SEGMENT_SIZE),
             FileKind::Snapshot => source.header.size,
@@ -186,6 +190,7 @@ impl<'a> Salvage<'a> {
         };
         bytes.resize(len, 0);
         let mut position = 0;
+        let mut unread = None;
         for piece in bytes.chunks_mut(PIECE) {
             if source.file.read_at(position, piece).is_err() {
                 let mut at = position;
@@ -193,6 +198,8 @@ impl<'a> Salvage<'a> {
                     if source.file.read_at(at, sector).is_err() {
                         sector.fill(0);
                         self.report.bytes_skipped += sector.len() as u64;
+                        let first = unread.map_or(at, |(first, _)| first);
+                        unread = Some((first, at + sector.len() as u64));
                     }
                     at += sector.len() as u64;
                 }
@@ -202,7 +209,7 @@ impl<'a> Salvage<'a> {
             (self.tell)(self.progress);
         }
         self.report.files.push(source.path.clone());
-        Ok(bytes)
+        Ok((bytes, unread))
     }
 
     fn walk(&mut self) -> Result<()> {
@@ -215,7 +222,7 @@ impl<'a> Salvage<'a> {
         // Snapshots that are not whole, oldest last.
         let mut parts: Vec<(u64, PathBuf, Option<Base>)> = Vec::new();
         for source in &snapshots {
-            let bytes = self.read(source)?;
+            let (bytes, _) = self.read(source)?;
             let outcome = self.snapshot(source, &bytes)?;
             let covers = outcome.base.map_or(source.named, |base| base.covers());
             if let (true, Some(base)) = (outcome.whole, outcome.base) {
@@ -232,8 +239,8 @@ impl<'a> Salvage<'a> {
                 continue;
             }
             self.reach(&mut parts, &mut expected, source.named.saturating_sub(1));
-            let bytes = self.read(source)?;
-            tail_is_lost = self.segment(source, &bytes, &mut expected)?;
+            let (bytes, unread) = self.read(source)?;
+            tail_is_lost = self.segment(source, &bytes, unread, &mut expected)?;
         }
         let before = expected.seq;
         self.reach(&mut parts, &mut expected, u64::MAX);
@@ -295,7 +302,13 @@ impl<'a> Salvage<'a> {
     }
 
     /// Takes what a segment has. Returns whether more may have followed it than can be read.
-    fn segment(&mut self, source: &Source, bytes: &[u8], expected: &mut Expected) -> Result<bool> {
+    fn segment(
+        &mut self,
+        source: &Source,
+        bytes: &[u8],
+        unread: Unread,
+        expected: &mut Expected,
+    ) -> Result<bool> {
         let FileHeader { salt, epoch, .. } = source.header;
         let path = || source.path.clone();
         let mut rescue = Rescue::new(bytes, salt, epoch, false, source.named);
@@ -355,7 +368,10 @@ impl<'a> Salvage<'a> {
         let confirmed = marks.iter().any(|mark| mark.state == MarkState::Sealed);
         let beyond = marks.iter().any(|mark| u64::from(mark.position) > rescue.anchor());
         let cut = source.header.size != bytes.len() as u64;
-        Ok(!is_closed && (confirmed || beyond || cut || rescue.has_remains()))
+        // Nobody knows what the device would not give: a mark, or records behind the last one.
+        let unknown = unread
+            .is_some_and(|(first, end)| first < u64::from(RECORDS_START) || end > rescue.anchor());
+        Ok(!is_closed && (confirmed || beyond || cut || unknown || rescue.has_remains()))
     }
 
     /// Counts what stands behind the last record that was read.
