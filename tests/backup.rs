@@ -139,6 +139,69 @@ fn a_store_that_dies_while_it_is_copied_loses_nothing() {
     }
 }
 
+/// Where the disk fails while a backup is made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Side {
+    Store,
+    Backup,
+}
+
+#[test]
+fn an_operation_of_a_backup_that_fails_once_or_for_good_costs_neither_store_nor_backup() {
+    let (mut met, mut refused) = (0, 0);
+    for (seed, compacts) in [(0, false), (1, true)] {
+        // A store with an older backup, and what both of them show.
+        let make = || {
+            let mut player = Player::new(SimDisk::new(), options(seed));
+            let mut steps = history(seed, 24);
+            steps.retain(|step| *step != Step::Compact);
+            player.play(&steps[..12]).unwrap();
+            let dest = SimDisk::new();
+            player.store.as_ref().unwrap().backup_in(&dest).unwrap();
+            player.play(&steps[12..]).unwrap();
+            player.play(if compacts { &[Step::Compact] } else { &[Step::Sync] }).unwrap();
+            let state = observe(player.store.as_ref().unwrap());
+            (player, dest, state)
+        };
+        let faults = [Side::Store, Side::Backup].into_iter().flat_map(|side| {
+            let ways = Op::ALL.into_iter().flat_map(|kind| [(kind, false), (kind, true)]);
+            ways.map(move |(kind, lasts)| (side, kind, lasts))
+        });
+        for (side, kind, lasts) in faults {
+            for n in 0.. {
+                let (player, dest, state) = make();
+                let disk = if side == Side::Store { &player.disk } else { &dest };
+                match lasts {
+                    true => disk.fail_from(kind, n, std::io::ErrorKind::Other),
+                    false => disk.fail_nth(kind, n, std::io::ErrorKind::Other),
+                }
+                let result = player.store.as_ref().unwrap().backup_in(&dest);
+                if disk.failures() == 0 {
+                    break;
+                }
+                met += 1;
+                for lot in 0..4 {
+                    let context = format!("{seed} {side:?} {kind:?} {lasts} {n} {lot}");
+                    let store = player.options.open_in(player.disk.power_cut(lot).dir()).unwrap();
+                    assert_eq!(observe(&store), state, "{context}");
+                    let cut = dest.power_cut(lot);
+                    match shown(&cut) {
+                        Ok(shown) => assert!(result.is_err() || shown == state, "{context}"),
+                        Err(error) => {
+                            assert!(result.is_err() && compacts, "{context}: {error}");
+                            assert!(error.is_corruption(), "{context}: {error}");
+                            refused += 1;
+                        }
+                    }
+                    store.backup_in(&cut).unwrap_or_else(|error| panic!("{context}: {error}"));
+                    assert_eq!(shown(&cut).unwrap(), state, "{context}");
+                }
+            }
+        }
+    }
+    assert!(met > 100 && refused > 0, "{met} faults, {refused} refused");
+}
+
 #[test]
 fn damage_is_never_copied() {
     let mut player = Player::new(SimDisk::new(), options(3));
