@@ -12,7 +12,7 @@ use std::fmt::Debug;
 use mount::Mount;
 use pagemark::testkit::{SimDisk, salvage_in, verify_in};
 use pagemark::{CommittedOffset, OffsetReader, OffsetStore, Seq, TopicPartition};
-use support::{Lots, Player, State, Step, apply, history, observe, options};
+use support::{Lots, Player, State, Step, history, observe, options};
 
 /// A key with all of its value, and the seq of its commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +155,7 @@ fn every_way_shows_the_same_after_each_step_and_each_crash() {
             player.play(std::slice::from_ref(step)).unwrap();
             let store = player.store.as_ref().unwrap();
             let mut model = models.last().unwrap().clone();
-            apply(&mut model, step);
+            step.apply(&mut model);
             if matches!(step, Step::Sync | Step::Compact | Step::Reopen) {
                 models.clear();
             }
