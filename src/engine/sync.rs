@@ -133,7 +133,15 @@ impl Engine {
     pub(super) fn write_mark(&self, state: MarkState) -> Result<u64> {
         let role = self.flushing.flusher.take();
         self.latch.check()?;
-        let target = self.log()?.flush_target();
+        let target = {
+            let mut log = self.log()?;
+            // Nothing may follow the mark of a close, after which the directory is not ours any more.
+            // Looked at by the one who has the role, so that the close comes later or was seen.
+            if state == MarkState::Open {
+                log.check_open()?;
+            }
+            log.flush_target()
+        };
         role.set_target(target.last_seq);
         self.write_out(&target).map_err(|error| self.latch.trip(error))?;
         self.durable.store(target.last_seq, Ordering::Release);
@@ -152,5 +160,28 @@ impl Engine {
     /// Notes that a mark states `seq` already.
     pub(super) fn set_marked(&self, seq: u64) {
         self.flushing.marked.store(seq, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::open::open;
+    use super::*;
+    use crate::key::{Commit, Durability, Key, NextOffset};
+    use crate::options::Options;
+    use crate::testkit::SimDisk;
+
+    #[test]
+    fn nothing_is_written_behind_the_mark_of_a_close() {
+        let disk = SimDisk::new();
+        let engine = open(disk.dir(), &Options::new()).unwrap();
+        let (key, commit) = (Key::new("g", "t", 0), Commit::new(NextOffset(1)));
+        engine.commit(key, commit, Durability::Buffered).unwrap();
+        engine.close().unwrap();
+        let operations = disk.operations();
+        // What the background flusher comes to if it looked for work before the close.
+        let error = engine.write_mark(MarkState::Open).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert_eq!(disk.operations(), operations);
     }
 }
