@@ -1,7 +1,9 @@
 //! How long something took, each time: counted in buckets of rising size.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::array;
 use std::time::Duration;
+
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// A power of two has this many buckets, as a power of two itself.
 const SUB_BITS: u32 = 2;
@@ -72,7 +74,8 @@ pub(crate) struct LiveHistogram {
 
 impl Default for LiveHistogram {
     fn default() -> LiveHistogram {
-        LiveHistogram { counts: [const { AtomicU64::new(0) }; BUCKETS], sum_ns: AtomicU64::new(0) }
+        let counts = array::from_fn(|_| AtomicU64::new(0));
+        LiveHistogram { counts, sum_ns: AtomicU64::new(0) }
     }
 }
 

@@ -16,6 +16,7 @@ mod reader;
 mod report;
 mod segment;
 mod store;
+mod sync;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 

@@ -142,11 +142,10 @@ pub(crate) fn expired(dir: &Path, report: &ExpiryReport) {
 /// up.
 #[cfg(feature = "metrics")]
 mod meter {
-    use std::sync::{Mutex, PoisonError};
-
     use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
     use crate::report::Stats;
+    use crate::sync::{Mutex, PoisonError};
 
     /// What a store has handed on so far.
     #[derive(Debug, Default)]

@@ -6,7 +6,6 @@ mod reader;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::RECORDS_START;
@@ -15,6 +14,7 @@ use crate::format::mark::{Mark, MarkState};
 use crate::format::record::{Name, Open, RecordBuffer, Seal, Seed, Start, chain, kind};
 use crate::format::{entry, names};
 use crate::io::{Dir, SegmentFile};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use self::pieces::{Way, read_records};
 pub(crate) use self::reader::RecordReader;

@@ -72,7 +72,7 @@ impl Source {
         while let Some((number, line)) = lines.next() {
             let next = lines.peek().map_or("", |(_, next)| *next);
             let indent = indent_of(line);
-            if line.trim() == "#[cfg(test)]" && is_module(next) && next.ends_with('{') {
+            if is_of_tests(line) && is_module(next) && next.ends_with('{') {
                 // rustfmt puts the closing brace below the line that it closes.
                 let closing = format!("{}}}", " ".repeat(indent));
                 lines.by_ref().find(|(_, line)| *line == closing);
@@ -91,6 +91,13 @@ fn indent_of(line: &str) -> usize {
     line.len() - line.trim_start().len()
 }
 
+/// Whether what follows is for tests only: plain ones, or those of a model checker.
+fn is_of_tests(line: &str) -> bool {
+    let checkers = ["loom", "shuttle", "any(loom, shuttle)"];
+    let line = line.trim();
+    line == "#[cfg(test)]" || checkers.iter().any(|c| line == format!("#[cfg(all(test, {c}))]"))
+}
+
 fn is_module(line: &str) -> bool {
     let words: Vec<&str> = line.split_whitespace().collect();
     matches!(words[..], ["mod", ..] | ["pub" | "pub(crate)" | "pub(super)", "mod", ..])
@@ -106,7 +113,7 @@ fn has_word(line: &str, word: &str) -> bool {
     })
 }
 
-/// The files that only tests are compiled with: `#[cfg(test)] mod name;`.
+/// The files that only tests are compiled with: `#[cfg(test)] mod name;` and the like.
 fn test_files(sources: &[Source]) -> Vec<String> {
     let mut files = Vec::new();
     for source in sources.iter().filter(|source| source.path.ends_with(".rs")) {
@@ -114,9 +121,7 @@ fn test_files(sources: &[Source]) -> Vec<String> {
         for pair in lines.windows(2) {
             let name =
                 pair[1].trim().strip_suffix(';').and_then(|line| line.split(' ').next_back());
-            if let (true, true, Some(name)) =
-                (pair[0].trim() == "#[cfg(test)]", is_module(pair[1]), name)
-            {
+            if let (true, true, Some(name)) = (is_of_tests(pair[0]), is_module(pair[1]), name) {
                 let parent = source.path.trim_end_matches(".rs").trim_end_matches("/mod");
                 let parent = parent.strip_suffix("src/lib").map_or(parent, |_| "src");
                 files.push(format!("{parent}/{name}.rs"));
@@ -228,25 +233,42 @@ fn time_and_chance_come_in_through_the_options() {
 fn tests_run_the_code_that_users_run() {
     let sources = sources();
     let mut found = Vec::new();
-    for source in sources.iter().filter(|source| source.is_crate_source()) {
+    // The file that puts a model checker in the place of `std` has to say when.
+    let switch = ["src/sync.rs", "src/sync/"];
+    let covered = |source: &&Source| source.is_crate_source() && !source.is_in(&switch);
+    for source in sources.iter().filter(covered) {
         let lines: Vec<_> = source.lines().collect();
         for (i, (number, line)) in lines.iter().enumerate() {
             let next = lines.get(i + 1).map_or("", |(_, next)| *next);
             let conditional = ["cfg(", "cfg!(", "cfg_attr("].iter().any(|c| line.contains(c));
-            let is_plain = line.trim() == "#[cfg(test)]" && is_module(next);
-            if conditional && has_word(line, "test") && !is_plain {
+            let of_tests = ["test", "loom", "shuttle"].iter().any(|word| has_word(line, word));
+            if conditional && of_tests && !(is_of_tests(line) && is_module(next)) {
                 found.push(format!("{}:{number}: {}", source.path, line.trim()));
             }
         }
     }
     expect_none(
         &found,
-        "`cfg(test)` is for modules of tests and nothing else: what is tested is \
-                         what is shipped",
+        "`cfg(test)`, `loom` and `shuttle` are for modules of tests and nothing else: what is \
+         tested is what is shipped",
     );
     expect_none(
         &offences(&sources, &["fail_point", "failpoint", "fail_point!"], Source::is_crate_source),
         "there are no failpoints: faults come from the simulated disk, from outside",
+    );
+}
+
+#[test]
+fn what_threads_share_comes_from_one_file() {
+    let words = ["std::sync", "std::thread", "std::hint::spin_loop", "std::{"];
+    // A clock that starts once for the process, and a thread that reads ahead of a device, which no
+    // disk in memory has: neither is there for a model checker.
+    let but = &["src/sync.rs", "src/sync/", "src/options.rs", "src/segment/pieces.rs"];
+    let mut found = offences(&sources(), &words, engine_but(but));
+    found.retain(|line| !has_word(line, "std::sync::Arc"));
+    expect_none(
+        &found,
+        "locks, atomics and threads are those of crate::sync, so that model checkers see them",
     );
 }
 

@@ -1,9 +1,9 @@
 //! The threads of an open store: one flushes at an interval, one prepares segments, one compacts.
 
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
 
 use crate::error::{Error, Result};
+use crate::sync::thread::{Builder, JoinHandle};
 
 use super::Engine;
 use super::signal::Signal;

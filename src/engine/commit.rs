@@ -1,7 +1,7 @@
 //! Commit and close.
 
+use crate::sync::PoisonError;
 use std::sync::Arc;
-use std::sync::PoisonError;
 
 use crate::batch::{CommitBatch, Operation};
 use crate::error::{Error, Result};

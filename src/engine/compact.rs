@@ -5,8 +5,6 @@
 //! rename is the moment that counts. Before it nothing has changed but for a file that the next open
 //! removes; behind it, the old segments are what the next open removes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::care::Progress;
@@ -20,6 +18,8 @@ use crate::io::Access;
 use crate::key::{CommittedOffset, Seq};
 use crate::observe;
 use crate::report::{CompactionReport, CompactionStats};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Engine;
 use super::load::Records;

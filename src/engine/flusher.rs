@@ -5,8 +5,9 @@
 //! who flushes next. With many threads about half of those who wait have a record that is newer than
 //! the flush; woken, they would take the processor from the rest only to lie down again.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Hands out the role.
 #[derive(Debug, Default)]

@@ -5,8 +5,7 @@
 //! as a whole, so a fetch finds the old state or the new one and never an empty store.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
@@ -16,6 +15,8 @@ use crate::io::lock::store_in;
 use crate::io::{Access, Dir};
 use crate::key::{CommittedOffset, Key};
 use crate::report::{RecoveryReport, Refreshed};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::live::{LiveLog, Seen, Visit, open_segment};
 use super::load::Snapshots;

@@ -34,8 +34,6 @@ mod verify;
 mod view;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
 use crate::histogram::LiveHistogram;
@@ -45,6 +43,8 @@ use crate::io::{Dir, DirLock};
 use crate::observe::Meter;
 use crate::options::Options;
 use crate::report::RecoveryReport;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 pub(crate) use background::Background;
 pub(crate) use dump::dump;

@@ -1,6 +1,6 @@
 //! The numbers of an open store.
 
-use std::sync::PoisonError;
+use crate::sync::PoisonError;
 
 use crate::observe::{self, Meter};
 use crate::report::Stats;

@@ -2,8 +2,7 @@
 //!
 //! Nothing on disk is changed before everything was read and found to be whole.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::header::FileHeader;
@@ -19,6 +18,8 @@ use crate::observe::{self, Meter};
 use crate::options::Options;
 use crate::report::RecoveryReport;
 use crate::segment::{Appender, Segment};
+use crate::sync::Mutex;
+use crate::sync::atomic::AtomicU64;
 
 use super::Engine;
 use super::compact::Compaction;

@@ -1,7 +1,8 @@
 //! How a background thread is woken and stopped.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Says to one thread that there is something to do, or that it is time to end.
 #[derive(Debug, Default)]

@@ -3,8 +3,7 @@
 //! Allocating and zeroing tens of megabytes takes as long as thousands of commits. It happens ahead
 //! of time on a thread of its own, so that rolling over costs a commit one rename.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::error::Result;
 use crate::format::header::{FileHeader, FileKind};
@@ -12,6 +11,8 @@ use crate::format::names;
 use crate::io::Dir;
 use crate::options::Environment;
 use crate::segment::{MIN_FILE_SIZE, Segment};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::signal::Signal;
 

@@ -1,10 +1,11 @@
 //! Sync: making what was appended durable, once for everyone who waits.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::mark::MarkState;
+use crate::sync::Instant;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 use super::Engine;
 use super::flusher::{Flusher, FlusherRole, Turn};

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::care::Progress;
 use crate::error::{Error, Result};
@@ -19,6 +19,7 @@ use crate::format::{RECORDS_START, names};
 use crate::io::{Access, Dir, DirLock, GrowingFile, SegmentFile};
 use crate::options::MAX_SEGMENT_SIZE;
 use crate::segment::{Way, read_records};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::open::Files;
 

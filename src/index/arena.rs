@@ -10,8 +10,10 @@
 
 use std::iter::Map;
 use std::slice;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+
+use crate::sync::OnceLock;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::growing::Growing;
 use super::slot::Slot;

@@ -1,7 +1,6 @@
 //! Building an index out of values that come in order: what loading a snapshot does.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::arena::Slots;
 use super::group::Group;
@@ -10,6 +9,7 @@ use super::slot::Value;
 use super::table::Table;
 use super::topic::Topic;
 use super::{Index, Writer, add};
+use crate::sync::atomic::Ordering;
 
 /// An index that nobody reads yet.
 ///

@@ -1,7 +1,8 @@
 //! One consumer group: its topics in order.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+
+use crate::sync::atomic::{AtomicU64, AtomicUsize};
 
 use super::names::Named;
 use super::sorted::SortedList;

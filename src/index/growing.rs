@@ -1,6 +1,8 @@
 //! An array that only grows and never moves.
 
-use std::sync::OnceLock;
+use std::array;
+
+use crate::sync::OnceLock;
 
 /// Entries of the first level. Each level has twice as many as the one before.
 const FIRST: usize = 8;
@@ -17,8 +19,8 @@ pub(super) struct Growing<T> {
 
 impl<T: Default> Growing<T> {
     /// An array without any level.
-    pub(super) const fn new() -> Growing<T> {
-        Growing { levels: [const { OnceLock::new() }; LEVELS] }
+    pub(super) fn new() -> Growing<T> {
+        Growing { levels: array::from_fn(|_| OnceLock::new()) }
     }
 
     /// An array that begins with these entries.

@@ -34,8 +34,7 @@ mod table;
 mod tests;
 mod topic;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
@@ -49,6 +48,8 @@ pub(crate) use self::slot::Value;
 use self::table::{Changing, Table};
 pub(crate) use self::topic::Topic;
 use crate::key::{CommittedOffset, Key, NextOffset, Seq};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The table of newest values.
 pub(crate) struct Index {

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::hash::Hasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
+
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 use super::table::{Changing, Table};
 

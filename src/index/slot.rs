@@ -56,10 +56,9 @@
 //! topic. It must look at the topic once more after the read, see [`Topic`](super::Topic): stores to
 //! a slot's new life follow a release fence as well, and every read here ends with an acquire fence.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
-
 use super::arena::{Allocator, Arena, UNIT_WORDS, Unit, class_of};
 use crate::key::{CommittedOffset, NextOffset, Seq};
+use crate::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// The seq of a copy that does not count: it is being written, or its cell was given back.
 const BUSY: u64 = u64::MAX;

@@ -1,9 +1,10 @@
 //! A hash table that is read without locks and grows by one bucket at a time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
+
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 use super::growing::Growing;
 

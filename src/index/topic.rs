@@ -1,7 +1,7 @@
 //! One topic of one group: from a partition to its slot.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::array;
+use std::sync::Arc;
 
 use super::arena::{Allocator, Arena, Unit};
 use super::group::Group;
@@ -10,6 +10,8 @@ use super::names::Named;
 use super::slot::Slot;
 use super::sorted::{Item, SortedList};
 use crate::key::CommittedOffset;
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{OnceLock, spin_loop};
 
 /// Partitions below this are always dense.
 const INLINE: u32 = 128;
@@ -126,7 +128,7 @@ impl Topic {
             if let Some(found) = found {
                 return found;
             }
-            std::hint::spin_loop();
+            spin_loop();
         }
     }
 
@@ -158,7 +160,7 @@ impl Topic {
             arena,
             group: group.name().clone(),
             name,
-            runs: [const { AtomicU32::new(0) }; RUNS],
+            runs: array::from_fn(|_| AtomicU32::new(0)),
             runs_end: AtomicU8::new(0),
             detached: AtomicBool::new(false),
             live: AtomicU32::new(0),
@@ -305,7 +307,7 @@ impl Topic {
             if let Some(found) = found {
                 return found;
             }
-            std::hint::spin_loop();
+            spin_loop();
         }
     }
 

@@ -1,9 +1,8 @@
 //! Remembers the first failure.
 
-use std::sync::OnceLock;
-
 use crate::error::{Error, ErrorKind, Result};
 use crate::observe;
+use crate::sync::OnceLock;
 
 /// Closes on the first failed write or flush and stays closed.
 ///

@@ -4,12 +4,13 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 
 use super::{Access, Dir, DirLock};
 use crate::error::{Error, Result};
+use crate::sync::{Mutex, PoisonError};
 
 /// The name of the lock file. It is created once and never deleted: a lock on a deleted file would
 /// not keep out whoever creates the next one.

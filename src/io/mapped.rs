@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
+
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// A mapped file that can be written to, and nothing else.
 ///

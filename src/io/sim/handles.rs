@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use super::content::Content;
 use super::names::FileId;
@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::io::disk::fits;
 use crate::io::lock::{LOCK_NAME, parse_store_line, store_line};
 use crate::io::{Access, Dir, DirLock, GrowingFile, SegmentFile};
+use crate::sync::MutexGuard;
 
 impl Dir for SimDisk {
     fn path(&self) -> &Path {
