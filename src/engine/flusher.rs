@@ -118,6 +118,8 @@ impl Drop for FlusherRole<'_> {
     }
 }
 
+#[cfg(all(test, loom))]
+mod loom;
 #[cfg(test)]
 mod tests {
     use super::*;

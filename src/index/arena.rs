@@ -166,6 +166,8 @@ fn run_words(class: u32) -> Option<usize> {
     (class <= MAX_CLASS).then_some(UNIT_WORDS << class)
 }
 
+#[cfg(all(test, loom))]
+mod loom;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -75,6 +75,8 @@ fn locate(i: usize) -> (usize, usize) {
     (level, i - ((1 << level) - 1) * FIRST)
 }
 
+#[cfg(all(test, loom))]
+mod loom;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -366,6 +366,8 @@ fn cell_of(word2: u64) -> (Unit, u32) {
     (word2 as u32, (word2 >> 32) as u32 & 63)
 }
 
+#[cfg(all(test, loom))]
+mod loom;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -376,6 +376,8 @@ fn block_of(partition: u32) -> (usize, u32) {
     ((partition / BLOCK) as usize, partition % BLOCK)
 }
 
+#[cfg(all(test, loom))]
+mod loom;
 #[cfg(test)]
 mod tests {
     use super::*;
