@@ -25,6 +25,8 @@ mod quota;
 mod read_log;
 mod recover;
 mod salvage;
+#[cfg(all(test, shuttle))]
+mod shuttle;
 mod signal;
 mod snapshot;
 mod spare;
