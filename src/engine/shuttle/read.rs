@@ -70,6 +70,9 @@ fn a_view_never_goes_back_and_misses_nothing_that_was_there_before_a_refresh() {
                 world.commit(0, 3, Synced).unwrap();
             },
             |world| {
+                // Behind two of them a view that was left behind has to start over.
+                world.store.compact().unwrap();
+                world.commit(1, 4, Buffered).unwrap();
                 world.store.compact().unwrap();
             },
         ]);
