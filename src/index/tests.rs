@@ -2,12 +2,11 @@
 //! input.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::atomic::AtomicBool;
 
 use super::*;
 
-fn value(seq: u64) -> Value<'static> {
+pub(super) fn value(seq: u64) -> Value<'static> {
     let timestamp_ms = 1_700_000_000_000 + seq as i64;
     Value {
         offset: seq as i64,
@@ -467,39 +466,4 @@ fn all_topics_are_listed_once_while_others_come() {
             }
         });
     }
-}
-
-#[test]
-fn values_that_are_out_of_order_are_not_built_upon() {
-    let built = |builder: &mut Builder, partitions: &[i32], seq| {
-        let values = partitions.iter().map(|partition| Ok((*partition, value(seq))));
-        builder.set_all(values).unwrap_or_else(|error: Infallible| match error {})
-    };
-    let begun = |topics: &[(&str, &str)]| {
-        let mut builder = Builder::new(1);
-        topics.iter().all(|(group, topic)| {
-            builder.topic(group, topic) && built(&mut builder, &[topic.len() as i32], 1)
-        })
-    };
-    assert!(begun(&[("b", "t"), ("b", "tt"), ("b", "u"), ("a", "u"), ("c", "t")]));
-    for topics in [
-        &[("g", "tt"), ("g", "t")][..],
-        // The same topic again, with a partition that is not behind the one before.
-        &[("g", "t"), ("g", "t")],
-        &[("g", "a"), ("g", "b"), ("g", "a")],
-        &[("g", "a"), ("h", "a"), ("g", "b")],
-    ] {
-        assert!(!begun(topics), "{topics:?}");
-    }
-    let set = |partitions: &[i32], seq| {
-        let mut builder = Builder::new(1);
-        assert!(!built(&mut builder, &[0], 1), "there is no topic");
-        assert!(builder.topic("g", "t"));
-        built(&mut builder, partitions, seq)
-    };
-    assert!(set(&[0, 1, 2, 100, 1000, i32::MAX], 1));
-    assert!(!set(&[0, 0], 1));
-    assert!(!set(&[1000, 999], 1));
-    assert!(!set(&[0], 0));
-    assert!(!set(&[0], u64::MAX));
 }
