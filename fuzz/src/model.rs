@@ -115,7 +115,9 @@ impl Run {
                     assert!(seq > self.highest, "seq {seq} after {}", self.highest);
                     self.highest = seq;
                 }
-                self.oracle.returned(durability);
+                // Deletes promise what the store does by default.
+                let is_batch = matches!(step, Step::Batch { .. });
+                self.oracle.returned(if is_batch { durability } else { Durability::Buffered });
                 self.seqs.push((seq, self.oracle.number()));
             }
             Err(error) => {
