@@ -199,6 +199,7 @@ fn an_operation_of_a_backup_that_fails_once_or_for_good_costs_neither_store_nor_
             }
         }
     }
+    println!("{met} faults");
     assert!(met > 100 && refused > 0, "{met} faults, {refused} refused");
 }
 
