@@ -1,15 +1,19 @@
-//! Evidence from outside of the engine: power cuts under a real kernel.
+//! Evidence from outside of the engine: power cuts under a real kernel, and system calls that fail.
 //!
 //! ```sh
 //! cargo run --release --manifest-path tests/powercut/Cargo.toml -- cuts
+//! cargo run --release --manifest-path tests/powercut/Cargo.toml -- calls
 //! ```
 
+mod calls;
 mod check;
 mod cuts;
 mod disk;
 mod life;
 mod mount;
 mod said;
+mod scenario;
+mod trace;
 
 #[path = "../../process/plan.rs"]
 mod plan;
@@ -24,7 +28,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-const USAGE: &str = "usage: pagemark-powercut cuts [CUTS [SEED]]";
+const USAGE: &str = "usage: pagemark-powercut cuts [CUTS [SEED]] | calls [STRIDE]";
 /// A night's worth.
 const CUTS: u64 = 20_000;
 /// Set for the process that has mounts of its own.
@@ -48,8 +52,16 @@ fn run(args: &[String]) -> Result<(), String> {
             let [count, seed] = numbers(rest, [CUTS, 1])?;
             cuts(count, seed)
         }
-        // This is how the program starts itself.
+        "calls" => {
+            let [stride] = numbers(rest, [1])?;
+            calls(stride.max(1))
+        }
+        // The two below are how the program starts itself.
         "life" => life::live(&life::Orders::from_args(rest).ok_or(USAGE)?),
+        "scenario" => {
+            scenario::play(&scenario::Orders::from_args(rest).ok_or(USAGE)?);
+            Ok(())
+        }
         _ => Err(USAGE.into()),
     }
 }
@@ -83,6 +95,17 @@ fn cuts(cuts: u64, seed: u64) -> Result<(), String> {
     let start = Instant::now();
     let totals = cuts::run(cuts, seed)?;
     println!("{}", totals.line(start.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+fn calls(stride: u64) -> Result<(), String> {
+    if let Err(error) = Command::new("strace").arg("--version").output() {
+        println!("skipped: strace cannot be started: {error}");
+        return Ok(());
+    }
+    let start = Instant::now();
+    calls::run(stride)?;
+    println!("{:.0} s", start.elapsed().as_secs_f64());
     Ok(())
 }
 
