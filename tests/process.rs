@@ -21,8 +21,14 @@ use child::Orders;
 use pagemark::{Key, NextOffset};
 use parent::Campaign;
 
-/// How often each test kills its child: eight campaigns make 480 kills.
-const KILLS: u64 = 60;
+/// How many kills there are in all campaigns together. More of them make a longer run.
+const KILLS: &str = "PAGEMARK_TEST_KILLS";
+const CAMPAIGNS: u64 = 8;
+
+/// The kills of one campaign.
+fn kills() -> u64 {
+    std::env::var(KILLS).map_or(480, |kills| kills.parse().unwrap()) / CAMPAIGNS
+}
 
 /// Not a test of its own: what a child runs. Without orders there is nothing to do.
 #[test]
@@ -38,39 +44,39 @@ fn small_segments() -> Orders {
 
 #[test]
 fn one_thread_of_buffered_commits_loses_nothing_that_returned() {
-    Campaign::new(1, small_segments()).run(KILLS);
+    Campaign::new(1, small_segments()).run(kills());
 }
 
 #[test]
 fn several_threads_of_buffered_commits_lose_nothing_that_returned() {
-    Campaign::new(2, Orders { threads: 4, ..small_segments() }).run(KILLS);
+    Campaign::new(2, Orders { threads: 4, ..small_segments() }).run(kills());
 }
 
 #[test]
 fn one_thread_of_synced_commits_loses_nothing_that_returned() {
-    Campaign::new(3, Orders { synced: true, ..small_segments() }).run(KILLS);
+    Campaign::new(3, Orders { synced: true, ..small_segments() }).run(kills());
 }
 
 #[test]
 fn several_threads_of_synced_commits_lose_nothing_that_returned() {
-    Campaign::new(4, Orders { threads: 4, synced: true, ..small_segments() }).run(KILLS);
+    Campaign::new(4, Orders { threads: 4, synced: true, ..small_segments() }).run(kills());
 }
 
 #[test]
 fn a_log_that_is_written_by_calls_loses_nothing_that_returned() {
-    Campaign::new(5, Orders { threads: 3, pwrite: true, ..small_segments() }).run(KILLS);
+    Campaign::new(5, Orders { threads: 3, pwrite: true, ..small_segments() }).run(kills());
 }
 
 #[test]
 fn compactions_all_the_time_lose_nothing_and_leave_no_file() {
-    Campaign::new(7, Orders { threads: 2, compact: true, ..small_segments() }).run(KILLS);
+    Campaign::new(7, Orders { threads: 2, compact: true, ..small_segments() }).run(kills());
     let synced = Orders { threads: 2, compact: true, synced: true, ..small_segments() };
-    Campaign::new(8, synced).run(KILLS);
+    Campaign::new(8, synced).run(kills());
 }
 
 #[test]
 fn a_store_with_default_options_loses_nothing_that_returned() {
-    Campaign::new(6, Orders { threads: 2, ..Orders::default() }).run(KILLS);
+    Campaign::new(6, Orders { threads: 2, ..Orders::default() }).run(kills());
 }
 
 #[test]
