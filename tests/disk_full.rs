@@ -14,6 +14,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use pagemark::{Durability, ErrorKind, Key, NextOffset, OffsetStore, Options};
 
 const VARIABLE: &str = "PAGEMARK_TEST_FULL";
+/// How many of the numbers from 0 to 256 are tried as a number of free blocks.
+const BLOCKS: &str = "PAGEMARK_TEST_BLOCKS";
 const PARTITIONS: i64 = 13;
 /// Enough to fill several segments of this size.
 const MANY: i64 = 4_000;
@@ -27,14 +29,17 @@ fn key(offset: i64) -> Key<'static> {
 #[test]
 fn the_child_of_the_other_tests() {
     let Ok(text) = std::env::var(VARIABLE) else { return };
-    let (size, dir) = text.split_once(' ').unwrap();
-    let store = Options::new()
-        .segment_size(size.parse().unwrap())
-        .durability(Durability::Buffered)
-        .open(dir)
-        .unwrap();
+    let words: Vec<&str> = text.splitn(3, ' ').collect();
     let pipe = File::from(std::io::stdout().as_fd().try_clone_to_owned().unwrap());
     let say = |line: String| (&pipe).write_all(format!("\n{line}\n").as_bytes()).unwrap();
+    let options = Options::new()
+        .segment_size(words[0].parse().unwrap())
+        .auto_compact(words[1].parse().unwrap())
+        .durability(Durability::Buffered);
+    let store = match options.open(words[2]) {
+        Err(error) if error.kind() == ErrorKind::Full => return say("full".into()),
+        opened => opened.unwrap(),
+    };
     let mut next = store.fetch_group("group").iter().map(|(_, v)| v.offset().0 + 1).max();
     say("open".into());
     for order in std::io::stdin().lines() {
@@ -51,7 +56,19 @@ fn obey(store: &OffsetStore, order: &str, next: &mut i64) -> String {
     let mut refused = 0;
     let mut failed = String::new();
     let until_full = order == "until-full";
-    for i in 0..if until_full { 100 * MANY } else { MANY } {
+    let commits = match order {
+        "compact" => 0,
+        "until-full" => 100 * MANY,
+        _ => MANY,
+    };
+    if order == "compact" {
+        match store.compact() {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Full => refused += 1,
+            Err(error) => failed = format!("compact: {:?}: {error}", error.kind()),
+        }
+    }
+    for i in 0..commits {
         // A flush in between, since it is part of what a full disk must not break.
         let durability = if i % 100 == 99 { Durability::Synced } else { Durability::Buffered };
         match store.commit_with(key(*next), NextOffset(*next), durability) {
@@ -99,12 +116,22 @@ struct Did {
 
 impl Committer {
     fn start(dir: &Path, segment_size: u64, prepare: &str) -> Committer {
+        let orders = format!("{segment_size} true {}", dir.display());
+        Committer::spawn(&orders, prepare).expect("there is room to open the store")
+    }
+
+    /// Starts a child whose log only grows, unless the store cannot be opened for want of room.
+    fn try_start(dir: &Path) -> Option<Committer> {
+        Committer::spawn(&format!("{SEGMENT_SIZE} false {}", dir.display()), "")
+    }
+
+    fn spawn(orders: &str, prepare: &str) -> Option<Committer> {
         // The shell sets limits and signals and becomes the child.
         let mut child = Command::new("sh")
             .args(["-c", &format!("{prepare} exec \"$0\" \"$@\"")])
             .arg(std::env::current_exe().unwrap())
             .args(["--exact", "the_child_of_the_other_tests", "--nocapture"])
-            .env(VARIABLE, format!("{segment_size} {}", dir.display()))
+            .env(VARIABLE, orders)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -112,35 +139,39 @@ impl Committer {
         let orders = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().unwrap());
         let mut committer = Committer { child, orders, answers };
-        committer.expect("open");
-        committer
+        if committer.expect(&["open", "full"]) == "full" {
+            let status = committer.child.wait().unwrap();
+            assert!(status.success(), "{status}");
+            return None;
+        }
+        Some(committer)
     }
 
     fn order(&mut self, order: &str) -> Did {
         writeln!(self.orders.as_mut().unwrap(), "{order}").unwrap();
-        let line = self.expect("did ");
+        let line = self.expect(&["did "]);
         let words: Vec<&str> = line.splitn(4, ' ').collect();
         assert_eq!(words[3], "", "after {order}");
         Did { commits: words[1].parse().unwrap(), refused: words[2].parse().unwrap() }
     }
 
-    /// The next line of the child that begins so. The test harness speaks in between.
-    fn expect(&mut self, start: &str) -> String {
+    /// The next line of the child that begins in one of these ways. The test harness speaks in between.
+    fn expect(&mut self, starts: &[&str]) -> String {
         let mut line = String::new();
         while self.answers.read_line(&mut line).unwrap() > 0 {
-            if line.starts_with(start) {
+            if starts.iter().any(|start| line.starts_with(start)) {
                 return line.trim_end_matches('\n').to_owned();
             }
             assert!(!line.starts_with("not closed"), "{line}");
             line.clear();
         }
         let status = self.child.wait().unwrap();
-        panic!("the child ended before it said {start:?}: {status}");
+        panic!("the child ended before it said one of {starts:?}: {status}");
     }
 
     fn close(mut self) {
         drop(self.orders.take());
-        self.expect("closed");
+        self.expect(&["closed"]);
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}");
     }
@@ -176,7 +207,7 @@ impl Mounted {
 
     /// Fills the file system to the last block.
     fn fill(&self) {
-        let mut file = File::create(self.ballast()).unwrap();
+        let mut file = File::options().create(true).append(true).open(self.ballast()).unwrap();
         let mut piece = vec![b'x'; 1 << 20];
         while !piece.is_empty() {
             match file.write_all(&piece) {
@@ -190,9 +221,40 @@ impl Mounted {
 
     fn make_room(&self) {
         fs::remove_file(self.ballast()).unwrap();
-        // Some file systems give blocks back with the next commit of their journal only.
+        self.settle();
+    }
+
+    /// Makes room for so many bytes more.
+    fn free(&self, bytes: u64) {
+        let file = File::options().write(true).open(self.ballast()).unwrap();
+        file.set_len(file.metadata().unwrap().len() - bytes).unwrap();
+        self.settle();
+    }
+
+    /// Some file systems give blocks back with the next commit of their journal only.
+    fn settle(&self) {
         File::open(&self.point).unwrap().sync_all().unwrap();
         let _ = run(Command::new("sync").arg("-f").arg(&self.point));
+    }
+
+    /// Fills the file system up to so many blocks.
+    fn leave_blocks(&self, blocks: u64) {
+        self.fill();
+        self.settle();
+        // Some file systems keep blocks for themselves and count them as free.
+        let (size, kept) = self.blocks();
+        self.free(blocks * size);
+        let free = self.blocks().1 - kept;
+        // The ballast may need fewer blocks to find its own.
+        assert!((blocks..blocks + 8).contains(&free), "{free} blocks are free, and not {blocks}");
+    }
+
+    /// The size of a block, and how many are free.
+    fn blocks(&self) -> (u64, u64) {
+        let output = Command::new("stat").args(["-f", "-c", "%S %f"]).arg(&self.point).output();
+        let text = String::from_utf8(output.unwrap().stdout).unwrap();
+        let (size, free) = text.trim().split_once(' ').unwrap();
+        (size.parse().unwrap(), free.parse().unwrap())
     }
 }
 
@@ -254,6 +316,70 @@ fn on_file_system(kind: &str, mebibytes: u64, is_mapped: bool) {
     check(&store, last.commits);
     drop(store);
     drop(options.open(mounted.point.join("another-store")).unwrap());
+}
+
+/// Opens a store, commits, and creates another one, with each of many numbers of free blocks.
+fn with_few_blocks(kind: &str, mebibytes: u64) {
+    /// Enough for all that is done at a time.
+    const ROOM: u64 = 4 << 20;
+    let mounted = match Mounted::new(kind, mebibytes) {
+        Ok(mounted) => mounted,
+        Err(why) => return println!("skipped: no small {kind} can be mounted here: {why}"),
+    };
+    let (dir, other) = (mounted.point.join("store"), mounted.point.join("another-store"));
+    let options = Options::new().segment_size(SEGMENT_SIZE);
+    let numbers: usize = std::env::var(BLOCKS).map_or(9, |numbers| numbers.parse().unwrap());
+    let (mut full, mut refusals, mut commits) = (0, 0, 0);
+    Committer::start(&dir, SEGMENT_SIZE, "").close();
+    for (turn, blocks) in (0..=256).step_by(256 / (numbers - 1)).enumerate() {
+        mounted.leave_blocks(blocks);
+        match Committer::try_start(&dir) {
+            None => full += 1,
+            Some(mut committer) => {
+                let did = committer.order("commit");
+                refusals += usize::from(did.refused > 0);
+                commits = committer.order("compact").commits;
+                // Every other one dies, so that the next open has something to mend.
+                if turn % 2 == 0 {
+                    committer.close();
+                } else {
+                    committer.child.kill().unwrap();
+                    committer.child.wait().unwrap();
+                }
+            }
+        }
+        mounted.free(ROOM);
+        let mut committer = Committer::try_start(&dir).expect("there is room");
+        // The child goes on behind the newest commit that it finds.
+        let did = committer.order("commit");
+        assert_eq!((did.commits, did.refused), (commits + MANY, 0), "after {blocks} blocks");
+        commits += MANY;
+        assert_eq!(committer.order("compact").refused, 0, "there is room");
+        committer.close();
+        check(&options.open(&dir).unwrap(), commits);
+
+        mounted.leave_blocks(blocks);
+        let created = options.open(&other);
+        if let Err(error) = &created {
+            assert_eq!(error.kind(), ErrorKind::Full, "another store in {blocks} blocks: {error}");
+        }
+        drop(created);
+        mounted.free(ROOM);
+        options.open(&other).unwrap().close().unwrap();
+        fs::remove_dir_all(&other).unwrap();
+    }
+    println!("{kind}: of {numbers} times {full} not opened, {refusals} with refused commits");
+    assert!(refusals > 0 && full + refusals < numbers, "the disk was full, and not always");
+}
+
+#[test]
+fn every_number_of_free_blocks_on_ext4_is_enough_to_lose_nothing() {
+    with_few_blocks("ext4", 32);
+}
+
+#[test]
+fn every_number_of_free_blocks_on_xfs_is_enough_to_lose_nothing() {
+    with_few_blocks("xfs", 300);
 }
 
 #[test]
