@@ -88,12 +88,14 @@ impl Piece {
 
     /// Reads `len` bytes at `position`, to a place to which they can be read directly.
     fn load(&mut self, file: &dyn SegmentFile, position: u64, len: usize) -> io::Result<()> {
-        let most = Piece::ROOM + DIRECT_ALIGN + len;
+        // Nothing is left of a piece in front of the first one.
+        let room = if position == u64::from(RECORDS_START) { 0 } else { Piece::ROOM };
+        let most = room + DIRECT_ALIGN + len;
         if self.bytes.len() < most {
             self.bytes.resize(most, 0);
         }
-        let unaligned = self.bytes[Piece::ROOM..].as_ptr().addr();
-        self.start = Piece::ROOM + unaligned.wrapping_neg() % DIRECT_ALIGN;
+        let unaligned = self.bytes[room..].as_ptr().addr();
+        self.start = room + unaligned.wrapping_neg() % DIRECT_ALIGN;
         self.end = self.start + len;
         file.read_at(position, &mut self.bytes[self.start..self.end])
     }
