@@ -1,32 +1,33 @@
 //! Building an index out of values that come in order: what loading a snapshot does.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::arena::Slots;
 use super::group::Group;
-use super::names::Named;
+use super::names::{Named, Registry};
 use super::slot::Value;
 use super::table::Table;
 use super::topic::Topic;
 use super::{Index, Writer, add};
-use crate::sync::atomic::Ordering;
 
 /// An index that nobody reads yet.
 ///
-/// Values come group by group, and in a group by topic and partition. Nothing has to be looked up
-/// then: that a topic is new follows from its place, and the tables that lead to it are made at the
-/// end, in their final size.
+/// Values come in the order of their groups, topics and partitions. Nothing has to be looked up then:
+/// that a topic is new follows from its place, and the tables that lead to it are made at the end, in
+/// their final size.
 pub(crate) struct Builder {
     index: Index,
     writer: Writer,
     /// The group that was begun last.
-    group: Option<Arc<Group>>,
+    group: Option<Group>,
     /// Its topics so far, in order.
     siblings: Vec<Arc<Topic>>,
     /// The partition that was set last in the last of them, or -1.
     last: i64,
-    /// All topics with the hashes of their names.
+    /// All topics, and all groups but the last, with the hashes of their names.
     topics: Vec<(u64, Arc<Topic>)>,
+    groups: Vec<(u64, Arc<Group>)>,
     keys: u64,
 }
 
@@ -41,29 +42,27 @@ impl Builder {
             siblings: Vec::new(),
             last: -1,
             topics: Vec::new(),
+            groups: Vec::new(),
             keys: 0,
         }
     }
 
     /// Goes on to a topic, or goes on with it. Returns false, and is of no use any more, if the topic
-    /// is out of order: if it stands behind the one before in the same group, or its group came
-    /// before another one already.
+    /// is not behind the one before.
     #[must_use = "what is out of order is damage"]
     pub(crate) fn topic(&mut self, group: &str, name: &str) -> bool {
-        match self.siblings.last() {
-            Some(before) if before.group() == group => {
-                if before.name() >= name {
-                    return before.name() == name;
-                }
-            }
-            _ => {
-                if !self.begin_group(group) {
-                    return false;
-                }
+        if let Some(before) = self.siblings.last() {
+            match before.group().cmp(group).then_with(|| before.name().cmp(name)) {
+                Ordering::Less => {}
+                Ordering::Equal => return true,
+                Ordering::Greater => return false,
             }
         }
+        if self.siblings.last().is_none_or(|before| before.group() != group) {
+            self.end_group();
+            self.group = Some(Group::new(group.into()));
+        }
         let Some(group) = &self.group else { return false };
-        group.uses().fetch_add(1, Ordering::Relaxed);
         let Index { hasher, topic_names, arena, .. } = &self.index;
         let mut changing = self.index.changing();
         let text = topic_names.acquire(&mut changing, hasher.one(name), name);
@@ -120,26 +119,19 @@ impl Builder {
     /// The index with everything that was set, and its writer.
     pub(crate) fn finish(mut self) -> (Index, Writer) {
         self.end_group();
-        self.index.topics = Table::of(self.topics);
         add(&self.index.counts.keys, self.keys);
+        add(&self.index.counts.groups, self.groups.len() as u64);
+        self.index.topics = Table::of(self.topics);
+        self.index.groups = Registry::of(self.groups);
         (self.index, self.writer)
-    }
-
-    fn begin_group(&mut self, name: &str) -> bool {
-        self.end_group();
-        let Index { hasher, groups, .. } = &self.index;
-        let group = groups.get_or_make(&mut self.index.changing(), hasher.one(name), name);
-        let is_new = group.topics().is_empty();
-        self.group = Some(group);
-        is_new
     }
 
     /// A group has its topics once all of them are known.
     fn end_group(&mut self) {
         let Some(group) = self.group.take() else { return };
-        group.topics().fill(&self.siblings);
+        let hash = self.index.hasher.one(group.name());
+        self.groups.push((hash, Arc::new(group.with_topics(&self.siblings))));
         self.siblings.clear();
-        add(&self.index.counts.groups, 1);
     }
 }
 
@@ -161,13 +153,14 @@ mod tests {
                 builder.topic(group, topic) && built(&mut builder, &[topic.len() as i32], 1)
             })
         };
-        assert!(begun(&[("b", "t"), ("b", "tt"), ("b", "u"), ("a", "u"), ("c", "t")]));
+        assert!(begun(&[("a", "u"), ("b", "t"), ("b", "tt"), ("b", "u"), ("c", "t")]));
         for topics in [
             &[("g", "tt"), ("g", "t")][..],
             // The same topic again, with a partition that is not behind the one before.
             &[("g", "t"), ("g", "t")],
             &[("g", "a"), ("g", "b"), ("g", "a")],
             &[("g", "a"), ("h", "a"), ("g", "b")],
+            &[("h", "a"), ("g", "b")],
         ] {
             assert!(!begun(topics), "{topics:?}");
         }

@@ -132,14 +132,16 @@ impl Index {
         group.map_or_else(Vec::new, |group| group.topics().to_vec())
     }
 
-    /// The topics that have a live key, each once: those of a group together and by name. One that
-    /// has a live key all the while is there.
+    /// The topics that have a live key, each once, sorted by group and name. One that has a live key
+    /// all the while is there.
     ///
     /// A group that loses its last topic meanwhile may come back under the same name and be there a
     /// second time. The topics of the first one are detached then.
     pub(crate) fn topics(&self) -> Vec<Arc<Topic>> {
+        let mut groups = self.groups.all();
+        groups.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         let mut topics = Vec::with_capacity(self.topics.len());
-        for group in self.groups.all() {
+        for group in groups {
             group.topics().for_each(|topic| topics.push(Arc::clone(topic)));
         }
         topics

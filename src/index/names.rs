@@ -64,6 +64,11 @@ impl<T: Named> Registry<T> {
         Registry { table: Table::new() }
     }
 
+    /// A table with these entries, of which no two have the same name.
+    pub(super) fn of(entries: Vec<(u64, Arc<T>)>) -> Registry<T> {
+        Registry { table: Table::of(entries) }
+    }
+
     /// How many entries there are.
     pub(super) fn len(&self) -> usize {
         self.table.len()
@@ -74,7 +79,7 @@ impl<T: Named> Registry<T> {
         self.table.find(hash, is(name), Arc::clone).ok()
     }
 
-    /// Everything that is kept, each once, in an order that is the same after the same changes. What is kept all the while is there.
+    /// Everything that is kept, in no order and each once. What is kept all the while is there.
     pub(super) fn all(&self) -> Vec<Arc<T>> {
         let (mut all, mut met) = (Vec::new(), HashSet::new());
         self.table.for_each(|thing| {
@@ -88,18 +93,13 @@ impl<T: Named> Registry<T> {
 
     /// What is kept under this name, with one more user.
     pub(super) fn acquire(&self, changing: &mut Changing, hash: u64, name: &str) -> Arc<T> {
-        let thing = self.get_or_make(changing, hash, name);
-        thing.uses().fetch_add(1, Ordering::Relaxed);
-        thing
-    }
-
-    /// What is kept under this name. If it is new it has no users, which whoever made it adds.
-    pub(super) fn get_or_make(&self, changing: &mut Changing, hash: u64, name: &str) -> Arc<T> {
-        self.get(hash, name).unwrap_or_else(|| {
+        let thing = self.get(hash, name).unwrap_or_else(|| {
             let thing = Arc::new(T::new(name.into()));
             self.table.insert(changing, hash, thing.clone());
             thing
-        })
+        });
+        thing.uses().fetch_add(1, Ordering::Relaxed);
+        thing
     }
 
     /// Takes back one use of a name that was acquired.

@@ -35,6 +35,12 @@ impl<T: Item, const LEAF: usize> SortedList<T, LEAF> {
         SortedList { leaves: ArcSwap::default() }
     }
 
+    /// A list of these items, which are sorted, and of which no two have the same key.
+    pub(super) fn of(items: &[T]) -> SortedList<T, LEAF> {
+        let leaves: Vec<_> = items.chunks(LEAF).map(|items| Leaf::new(items.to_vec())).collect();
+        SortedList { leaves: ArcSwap::from_pointee(leaves) }
+    }
+
     /// Whether nothing is in the list.
     pub(super) fn is_empty(&self) -> bool {
         self.leaves.load().is_empty()
@@ -60,13 +66,6 @@ impl<T: Item, const LEAF: usize> SortedList<T, LEAF> {
         let mut all = Vec::new();
         self.for_each(|item| all.push(item.clone()));
         all
-    }
-
-    /// Puts items into an empty list. They are sorted, and no two have the same key. Only for the
-    /// writer.
-    pub(super) fn fill(&self, items: &[T]) {
-        let leaves = items.chunks(LEAF).map(|items| Leaf::new(items.to_vec()));
-        self.leaves.store(Arc::new(leaves.collect()));
     }
 
     /// Adds an item whose key is not in the list. Only for the writer.
@@ -185,11 +184,10 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_was_filled_goes_on_like_any_other() {
+    fn a_list_that_was_made_full_goes_on_like_any_other() {
         for len in 0..20 {
-            let list = SortedList::<u32, 4>::new();
             let mut model: BTreeSet<u32> = (0..len).map(|key| 2 * key).collect();
-            list.fill(&model.iter().copied().collect::<Vec<_>>());
+            let list = SortedList::<u32, 4>::of(&model.iter().copied().collect::<Vec<_>>());
             check(&list, &model);
             for key in (0..2 * len).rev() {
                 if model.insert(key) {
