@@ -50,6 +50,9 @@ pub enum ErrorKind {
     /// The commit would create more than [`Options::max_groups`](crate::Options::max_groups) or
     /// [`Options::max_keys_per_group`](crate::Options::max_keys_per_group) allow. It had no effect.
     QuotaExceeded,
+    /// A limit on what is in flight is reached: see [`AckLimits`](crate::consumer::AckLimits). The
+    /// call had no effect; it may be repeated when more of what is in flight is complete.
+    BackPressure,
     /// The store was written by a newer version, in a way that this one cannot read.
     UnsupportedVersion,
     /// The directory or file is not a Pagemark store.
@@ -143,6 +146,10 @@ impl Error {
              delete keys of it or raise the limit"
         );
         Error::new(ErrorKind::QuotaExceeded, message)
+    }
+
+    pub(crate) fn back_pressure(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::BackPressure, message.into())
     }
 
     pub(crate) fn corrupt(message: impl Into<String>) -> Error {

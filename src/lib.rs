@@ -2,6 +2,7 @@
 
 mod batch;
 mod care;
+pub mod consumer;
 pub mod dump;
 mod engine;
 mod error;
