@@ -53,6 +53,12 @@ pub enum ErrorKind {
     /// A limit on what is in flight is reached: see [`AckLimits`](crate::consumer::AckLimits). The
     /// call had no effect; it may be repeated when more of what is in flight is complete.
     BackPressure,
+    /// Nothing was committed, and [`StartPolicy::None`](crate::consumer::StartPolicy::None) says not
+    /// to guess.
+    NoOffset,
+    /// The offset is not in the log, and [`StartPolicy::None`](crate::consumer::StartPolicy::None)
+    /// says not to guess.
+    OffsetOutOfRange,
     /// The store was written by a newer version, in a way that this one cannot read.
     UnsupportedVersion,
     /// The directory or file is not a Pagemark store.
@@ -150,6 +156,14 @@ impl Error {
 
     pub(crate) fn back_pressure(message: impl Into<String>) -> Error {
         Error::new(ErrorKind::BackPressure, message.into())
+    }
+
+    pub(crate) fn no_offset(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::NoOffset, message.into())
+    }
+
+    pub(crate) fn out_of_range(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::OffsetOutOfRange, message.into())
     }
 
     pub(crate) fn corrupt(message: impl Into<String>) -> Error {

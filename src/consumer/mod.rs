@@ -1,9 +1,63 @@
-//! What a consumer needs beside its store.
+//! What a consumer needs beside its store: how far it has read, what of it is done, and what to commit.
 //!
-//! [`AckTracker`] has the records of one assigned partition that were handed out and are completed out
-//! of order, and derives the watermark, which is what may be committed. It is a plain value: no store,
-//! no thread, no clock, no randomness.
+//! Two pieces, both of them plain values: no store, no thread, no clock, no randomness. Each belongs to
+//! one assigned partition and is dropped when the partition is given away.
+//!
+//! - [`Position`] has the read position against the committed offset: where to start, what to do when
+//!   the offset is not in the log any more, and whether there is anything to commit.
+//! - [`AckTracker`] has the records that were handed out and are completed out of order, and derives
+//!   the watermark, which is what may be committed.
+//!
+//! ```
+//! use pagemark::consumer::{AckLimits, AckTracker, LogBounds, Position, StartPolicy};
+//! use pagemark::{Error, Key, NextOffset, OffsetStore};
+//!
+//! /// The log that is read: here one of five records.
+//! struct Log;
+//!
+//! impl LogBounds for Log {
+//!     type Error = Error;
+//!
+//!     fn earliest(&self) -> Result<NextOffset, Error> {
+//!         Ok(NextOffset(0))
+//!     }
+//!
+//!     fn latest(&self) -> Result<NextOffset, Error> {
+//!         Ok(NextOffset(5))
+//!     }
+//!
+//!     fn at_or_after(&self, _timestamp_ms: i64) -> Result<Option<NextOffset>, Error> {
+//!         Ok(None)
+//!     }
+//! }
+//!
+//! # let dir = tempfile::tempdir()?;
+//! let store = OffsetStore::open(dir.path())?;
+//! let key = Key::new("billing", "orders", 0);
+//!
+//! let committed = store.fetch(key);
+//! let (mut position, _) = Position::assign(committed.as_ref(), StartPolicy::Earliest, &Log, 0)?;
+//! let mut acks = AckTracker::new(position.next(), AckLimits::new())?;
+//!
+//! for offset in 0..3 {
+//!     acks.hand_out(offset)?;
+//!     position.advance(NextOffset(offset + 1), None)?;
+//! }
+//! acks.complete(0)?;
+//! acks.complete(2)?; // and 1 is still in the works
+//!
+//! position.mark(acks.watermark())?;
+//! if let Some(commit) = position.to_commit() {
+//!     store.commit(key, commit)?;
+//!     position.confirm(commit);
+//! }
+//! assert_eq!(store.fetch(key).unwrap().offset(), NextOffset(1));
+//! assert!(position.to_commit().is_none());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod acks;
+mod position;
 
 pub use acks::{AckLimits, AckTracker, DELTAS_PER_STATE};
+pub use position::{LogBounds, Position, Reset, ResetReason, StartPolicy};
