@@ -7,6 +7,7 @@ pub mod dump;
 mod engine;
 mod error;
 mod format;
+pub mod group;
 mod histogram;
 mod index;
 mod io;

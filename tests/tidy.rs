@@ -210,6 +210,19 @@ fn the_floors_know_only_those_below() {
             &["src/consumer/"],
             "what is built for consumers uses the store as everyone else does",
         ),
+        (
+            &[
+                "crate::engine",
+                "crate::store",
+                "crate::format",
+                "crate::io",
+                "crate::index",
+                "crate::segment",
+                "crate::{",
+            ],
+            &["src/group/assign/"],
+            "an assignment is a function of its arguments: it knows keys and errors, and no store",
+        ),
     ];
     for (words, places, why) in rules {
         forbid(words, |source| source.is_in(places), why);
