@@ -40,6 +40,16 @@ fn nothing_to_share_is_no_error() {
 }
 
 #[test]
+fn a_topic_that_a_member_names_twice_counts_once() {
+    let members = [Member::new("a", &["t", "t"]), Member::new("b", &["t"])];
+    for assignor in ALL {
+        let assignment = assign(assignor, &members, &topics(&[("t", 4)]));
+        let counts: Vec<usize> = assignment.iter().map(|(_, names)| names.len()).collect();
+        assert_eq!(counts, [2, 2], "{}", assignor.name());
+    }
+}
+
+#[test]
 fn what_cannot_be_kept_is_forgotten() {
     let topics = topics(&[("t", 2), ("u", 2)]);
     let members = [

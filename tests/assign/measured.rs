@@ -56,6 +56,7 @@ fn rebalance(
     while !assignment.withheld().is_empty() {
         assignment = assign(assignor, &after(members, &assignment, generation), topics);
         rounds += 1;
+        assert!(rounds < 10, "{} never comes to an end", assignor.name());
     }
     (assignment, rounds)
 }

@@ -283,19 +283,14 @@ impl<'a> Network<'a> {
     fn split(&mut self, part: Vec<usize>) -> [Vec<usize>; 2] {
         let (upper, lower): (Vec<usize>, Vec<usize>) =
             part.into_iter().partition(|&node| self.level[node] != UNREACHED);
-        // What was reached leads nowhere else, so all arcs that cross begin at a class below.
-        let (arcs, level, classes) = (&mut *self.arcs, &self.level, self.supply.len());
+        // What was reached leads nowhere else, so all arcs that cross begin at a class below. Nothing
+        // flows along them, or the class would have been reached against the flow.
+        let (arcs, level, classes) = (&self.arcs, &self.level, self.supply.len());
+        for &class in lower.iter().filter(|&&node| node < classes) {
+            self.arcs_of[class].retain(|&i| level[classes + arcs[i].member] == UNREACHED);
+        }
         for &member in upper.iter().filter(|&&node| node >= classes) {
             self.arcs_of[member].retain(|&i| level[arcs[i].class] != UNREACHED);
-        }
-        for &class in lower.iter().filter(|&&node| node < classes) {
-            self.arcs_of[class].retain(|&i| {
-                let stays = level[classes + arcs[i].member] == UNREACHED;
-                if !stays {
-                    arcs[i].flow = 0;
-                }
-                stays
-            });
         }
         [upper, lower]
     }

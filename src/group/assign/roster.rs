@@ -65,7 +65,7 @@ impl<'a> Roster<'a> {
             for owned in &subscription.owned {
                 let Some(partition) = self.number(owned) else { continue };
                 let (claim, newest) = &mut claims[partition];
-                let generation = subscription.generation.max(super::NO_GENERATION);
+                let generation = subscription.generation;
                 if *claim == Claim::Free || generation > *newest {
                     (*claim, *newest) = (Claim::Owned(member), generation);
                 } else if generation == *newest && *claim != Claim::Owned(member) {
