@@ -1,6 +1,5 @@
 //! Commit and close.
 
-use crate::sync::PoisonError;
 use std::sync::Arc;
 
 use crate::batch::{CommitBatch, Operation};
@@ -9,6 +8,7 @@ use crate::format::mark::MarkState;
 use crate::index::Topic;
 use crate::key::{Commit, Durability, Key, Receipt, Seq, check_name, check_partition};
 use crate::observe;
+use crate::sync::PoisonError;
 
 use super::Engine;
 use super::log::{Change, NewValue};
