@@ -8,6 +8,7 @@ use crate::format::names::{self, FileName};
 use crate::format::record::{
     Name, Open, RECORD_HEADER_LEN, RecordBuffer, RecordHeader, Seal, Seed, Start,
 };
+use crate::format::snapshot::{Base, Values, begin_values, push_value};
 
 /// Decodes `input` as one of the things of which the format consists; its first byte says as which.
 ///
@@ -84,11 +85,32 @@ fn control_records(body: &[u8]) {
     if let Some(name) = Name::decode(body) {
         expect(&|body| name.encode(body));
     }
+    if let Some(base) = Base::decode(body) {
+        expect(&|body| base.encode(body));
+    }
+    values(body);
     if let Ok(name) = std::str::from_utf8(body)
         && let Some(FileName::Segment(first_seq)) = names::parse(name)
     {
         assert_eq!(names::segment(first_seq), name, "a name reads back");
     }
+}
+
+/// Values of a snapshot that can all be read.
+fn values(body: &[u8]) {
+    const BASE_MS: i64 = 1_700_000_000_000;
+    let Some(values) = Values::decode(body, BASE_MS) else { return };
+    let mut again = Vec::new();
+    begin_values(&mut again, values.group, values.topic);
+    let Ok(read) = values.collect::<Result<Vec<_>, _>>() else { return };
+    for (seq, value) in &read {
+        push_value(&mut again, *seq, value, BASE_MS);
+    }
+    let same = Values::decode(&again, BASE_MS)
+        .and_then(|values| values.collect::<Result<Vec<_>, _>>().ok());
+    assert_eq!(same.as_ref(), Some(&read), "values read back");
+    // Only a timestamp that was written in full without need has a shorter form.
+    assert!(again == body || again.len() < body.len(), "values encode to the same bytes");
 }
 
 fn entries(mut rest: &[u8]) {
