@@ -9,6 +9,7 @@
 //! back goes to the free list of its class and is split if a smaller one is wanted.
 
 use std::iter::Map;
+use std::ops::Range;
 use std::slice;
 use std::sync::Arc;
 
@@ -37,12 +38,14 @@ pub(super) type Unit = u32;
 /// What readers see of the memory: chunks by number.
 pub(super) struct Arena {
     chunks: Growing<OnceLock<Chunk>>,
+    /// Chunks that some allocator has taken.
+    taken: AtomicUsize,
     reserved: AtomicUsize,
 }
 
 impl Arena {
     fn new() -> Arena {
-        Arena { chunks: Growing::new(), reserved: AtomicUsize::new(0) }
+        Arena { chunks: Growing::new(), taken: AtomicUsize::new(0), reserved: AtomicUsize::new(0) }
     }
 
     /// The slot in `unit`, which must have been dealt out at some time.
@@ -72,33 +75,40 @@ impl Arena {
         self.reserved.load(Ordering::Relaxed)
     }
 
-    fn create(&self, chunk: usize) {
+    /// Makes the next chunk, and returns its units.
+    fn create(&self) -> Range<usize> {
+        let chunk = self.taken.fetch_add(1, Ordering::Relaxed);
         self.chunks.ensure(chunk).get_or_init(|| {
             let words = CHUNK_UNITS * UNIT_WORDS;
             self.reserved.fetch_add(words * size_of::<AtomicU64>(), Ordering::Relaxed);
             (0..words).map(|_| AtomicU64::new(0)).collect()
         });
+        // Unit zero is never dealt out.
+        (chunk * CHUNK_UNITS).max(1)..(chunk + 1) * CHUNK_UNITS
     }
 }
 
-/// Deals out the memory of an [`Arena`]. There is one for each arena, in the hands of the writer.
+/// Deals out the memory of an [`Arena`], a chunk at a time. An arena may have several: each has chunks
+/// of its own, and any of them takes back what another has dealt out.
 pub(super) struct Allocator {
     arena: Arc<Arena>,
     /// Runs to be dealt out again, by class. They are remembered here and not in the runs
     /// themselves, so that giving back a run does not touch its memory, which is rarely cached.
     free: [Vec<Unit>; MAX_CLASS as usize + 1],
-    /// The first unit that was never dealt out.
-    next: usize,
+    /// The units of the last chunk that were never dealt out.
+    fresh: Range<usize>,
 }
 
 impl Allocator {
-    /// The allocator of a new arena.
+    /// The first allocator of a new arena.
     pub(super) fn new() -> Allocator {
-        Allocator {
-            arena: Arc::new(Arena::new()),
-            free: [const { Vec::new() }; MAX_CLASS as usize + 1],
-            next: 1,
-        }
+        Allocator::of(Arc::new(Arena::new()))
+    }
+
+    /// One more allocator of an arena.
+    pub(super) fn of(arena: Arc<Arena>) -> Allocator {
+        let free = [const { Vec::new() }; MAX_CLASS as usize + 1];
+        Allocator { arena, free, fresh: 0..0 }
     }
 
     /// The memory that is dealt out here.
@@ -139,21 +149,22 @@ impl Allocator {
         // Classes come from `class_of` and from the constants of `Topic`, both below the limit; at 48
         // bytes a unit, memory ends long before the numbers do.
         let units = run_words(class).expect("the class of a run has a limit") / UNIT_WORDS;
-        loop {
-            let left = CHUNK_UNITS - self.next % CHUNK_UNITS;
-            let unit = Unit::try_from(self.next).expect("the index has at most 2^32 units");
-            if units <= left {
-                self.arena.create(self.next / CHUNK_UNITS);
-                self.next += units;
-                return unit;
-            }
+        while self.fresh.len() < units {
             // A run does not cross chunks. What is left of this one is cut into smaller runs.
-            let class = left.ilog2();
-            self.free[class as usize].push(unit);
-            self.arena.create(self.next / CHUNK_UNITS);
-            self.next += 1 << class;
+            while let Some(class) = self.fresh.len().checked_ilog2() {
+                self.free[class as usize].push(unit(self.fresh.start));
+                self.fresh.start += 1 << class;
+            }
+            self.fresh = self.arena.create();
         }
+        let first = self.fresh.start;
+        self.fresh.start += units;
+        unit(first)
     }
+}
+
+fn unit(number: usize) -> Unit {
+    Unit::try_from(number).expect("the index has at most 2^32 units")
 }
 
 /// The class of the smallest run with at least `words` words.

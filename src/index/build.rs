@@ -3,72 +3,87 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::arena::Slots;
+use super::base::{Base, Place};
 use super::group::Group;
 use super::names::{Named, Registry};
+use super::pack::Packer;
 use super::slot::Value;
-use super::table::Table;
-use super::topic::Topic;
 use super::{Index, Writer, add};
+use crate::sync::atomic::Ordering::Relaxed;
+
+/// A pack that has this many values gets no further topic: few enough that unpacking it holds up a
+/// commit for less than a flush takes.
+const PACK: usize = 512;
+/// A topic with more values than this is unpacked at once, since whoever wanted it first would have
+/// to wait for all of it.
+const LARGE: usize = 4096;
 
 /// An index that nobody reads yet.
 ///
-/// Values come in the order of their groups, topics and partitions. Nothing has to be looked up then:
-/// that a topic is new follows from its place, and the tables that lead to it are made at the end, in
-/// their final size.
+/// Values come in the order of their groups, topics and partitions. Nothing has to be looked up then,
+/// and nothing has to be made of a topic but its place in a pack.
 pub(crate) struct Builder {
     index: Index,
     writer: Writer,
-    /// The group that was begun last.
-    group: Option<Group>,
-    /// Its topics so far, in order.
-    siblings: Vec<Arc<Topic>>,
-    /// The partition that was set last in the last of them, or -1.
-    last: i64,
-    /// All topics, and all groups but the last, with the hashes of their names.
-    topics: Vec<(u64, Arc<Topic>)>,
+    /// The groups so far, in order, with the hashes of their names.
     groups: Vec<(u64, Arc<Group>)>,
+    /// Their packs, but for the topics that are in `packer`.
+    places: Vec<Place>,
+    packer: Packer,
+    /// The name of the topic that was begun last.
+    topic: String,
+    /// The partition that was set last in it, or -1.
+    last: i64,
     keys: u64,
+    pack: usize,
 }
 
 impl Builder {
     /// Begins an index; see [`Index::new`].
     pub(crate) fn new(seed: u64) -> Builder {
+        Builder::with_packs(seed, PACK)
+    }
+
+    /// Begins an index whose packs get no further topic once they have `pack` values.
+    pub(super) fn with_packs(seed: u64, pack: usize) -> Builder {
         let (index, writer) = Index::new(seed);
         Builder {
             index,
             writer,
-            group: None,
-            siblings: Vec::new(),
-            last: -1,
-            topics: Vec::new(),
             groups: Vec::new(),
+            places: Vec::new(),
+            packer: Packer::default(),
+            topic: String::new(),
+            last: -1,
             keys: 0,
+            pack,
         }
     }
 
-    /// Goes on to a topic, or goes on with it. Returns false, and is of no use any more, if the topic
-    /// is not behind the one before.
+    /// Goes on to a topic, which has a value, or goes on with it. Returns false, and is of no use any
+    /// more, if the topic is not behind the one before.
     #[must_use = "what is out of order is damage"]
     pub(crate) fn topic(&mut self, group: &str, name: &str) -> bool {
-        if let Some(before) = self.siblings.last() {
-            match before.group().cmp(group).then_with(|| before.name().cmp(name)) {
-                Ordering::Less => {}
-                Ordering::Equal => return true,
-                Ordering::Greater => return false,
-            }
+        let before = self.groups.last().map(|(_, before)| &**before.name());
+        let group_order = before.map_or(Ordering::Less, |before| before.cmp(group));
+        match group_order.then_with(|| self.topic.as_str().cmp(name)) {
+            Ordering::Less => {}
+            Ordering::Equal => return true,
+            Ordering::Greater => return false,
         }
-        if self.siblings.last().is_none_or(|before| before.group() != group) {
-            self.end_group();
-            self.group = Some(Group::new(group.into()));
+        if self.packer.len() >= self.pack {
+            self.end_pack();
         }
-        let Some(group) = &self.group else { return false };
-        let Index { hasher, topic_names, arena, .. } = &self.index;
-        let mut changing = self.index.changing();
-        let text = topic_names.acquire(&mut changing, hasher.one(name), name);
-        let topic = Arc::new(Topic::new(arena.clone(), group, text.name().clone()));
-        self.topics.push((hasher.pair(group.name(), name), topic.clone()));
-        self.siblings.push(topic);
+        if group_order == Ordering::Less {
+            let hash = self.index.hasher.one(group);
+            self.groups.push((hash, Arc::new(Group::new(group.into()))));
+        }
+        let Some((_, of)) = self.groups.last() else { return false };
+        of.uses().fetch_add(1, Relaxed);
+        // The groups of a file are fewer than this type can count.
+        self.packer.topic((self.groups.len() - 1) as u32, name);
+        self.topic.clear();
+        self.topic.push_str(name);
         self.last = -1;
         true
     }
@@ -84,30 +99,19 @@ impl Builder {
         &mut self,
         values: impl Iterator<Item = Result<(i32, Value<'v>), E>>,
     ) -> Result<bool, E> {
-        let Some(topic) = self.siblings.last() else { return Ok(false) };
-        let (arena, allocator) = (&*self.index.arena, &mut self.writer.allocator);
-        // What is left of a run of slots, and the partition that it goes on with.
-        let (mut slots, mut next) = (None, 0);
+        let Some((_, group)) = self.groups.last() else { return Ok(false) };
+        let before = self.packer.len();
         for value in values {
             let (partition, value) = value?;
-            if i64::from(partition) <= self.last {
+            if i64::from(partition) <= self.last || !value.has_seq() {
                 return Ok(false);
             }
             self.last = partition.into();
-            let slot = slots
-                .as_mut()
-                .and_then(|slots: &mut Slots<'_>| slots.nth((partition - next) as usize));
-            let slot = slot.or_else(|| {
-                let run = topic.run_from(allocator, partition);
-                slots.insert(arena.slots(run.unit, run.class)).nth((partition - run.first) as usize)
-            });
-            next = partition.wrapping_add(1);
-            if !slot.is_some_and(|slot| slot.begin(allocator, &value)) {
-                return Ok(false);
-            }
-            topic.count_up();
-            self.keys += 1;
+            self.packer.value(partition, &value);
         }
+        let added = (self.packer.len() - before) as u64;
+        group.live().fetch_add(added, Relaxed);
+        self.keys += added;
         Ok(true)
     }
 
@@ -118,20 +122,18 @@ impl Builder {
 
     /// The index with everything that was set, and its writer.
     pub(crate) fn finish(mut self) -> (Index, Writer) {
-        self.end_group();
-        add(&self.index.counts.keys, self.keys);
-        add(&self.index.counts.groups, self.groups.len() as u64);
-        self.index.topics = Table::of(self.topics);
-        self.index.groups = Registry::of(self.groups);
-        (self.index, self.writer)
+        self.end_pack();
+        let Builder { mut index, writer, groups, places, .. } = self;
+        add(&index.counts.keys, self.keys);
+        add(&index.counts.groups, groups.len() as u64);
+        index.base = Base::new(groups.iter().map(|(_, group)| group.clone()).collect(), places);
+        index.groups = Registry::of(groups);
+        index.unpack_if(|pack| pack.len() > LARGE);
+        (index, writer)
     }
 
-    /// A group has its topics once all of them are known.
-    fn end_group(&mut self) {
-        let Some(group) = self.group.take() else { return };
-        let hash = self.index.hasher.one(group.name());
-        self.groups.push((hash, Arc::new(group.with_topics(&self.siblings))));
-        self.siblings.clear();
+    fn end_pack(&mut self) {
+        self.places.extend(Place::new(self.packer.finish()));
     }
 }
 

@@ -29,12 +29,6 @@ impl Group {
         &self.topics
     }
 
-    /// The group with these topics, each of which uses it, in order. Nobody else knows it yet.
-    pub(super) fn with_topics(self, topics: &[Arc<Topic>]) -> Group {
-        let uses = AtomicUsize::new(topics.len());
-        Group { uses, topics: SortedList::of(topics), ..self }
-    }
-
     /// The number of live keys, for the topics of the group to keep.
     pub(super) fn live(&self) -> &Arc<AtomicU64> {
         &self.live

@@ -13,12 +13,15 @@
 //! - `arena` holds the memory of slots and of long values, which is reused but never freed.
 //! - `topic` leads from a partition to a slot and knows when slots belong to nobody any more.
 //! - `many` sets many values at once, and `build` makes an index out of values in order.
+//! - `pack` holds such values until they need slots, and `base` says where.
 //! - `table`, `names`, `group`, `sorted` and `growing` are the containers: names once, in order.
 //!
 //! A topic is in the hash table from the first [`resolve`](Index::resolve) of its name on, and in the
-//! list of its group while it has a live key. Only the writer takes it out of either.
+//! list of its group while it has a live key. Only the writer takes it out of either. A topic that the
+//! index began with is in neither before somebody needs more of it than to read it.
 
 mod arena;
+mod base;
 mod build;
 mod debug;
 mod group;
@@ -27,6 +30,7 @@ mod many;
 #[cfg(test)]
 mod model_tests;
 mod names;
+mod pack;
 mod slot;
 mod sorted;
 mod table;
@@ -39,10 +43,12 @@ use std::sync::Arc;
 use crossbeam_utils::CachePadded;
 
 use self::arena::{Allocator, Arena};
+use self::base::{Base, Place};
 pub(crate) use self::build::Builder;
 use self::group::Group;
 pub(crate) use self::many::Set;
 use self::names::{NameHasher, Named, Registry, TopicName};
+use self::pack::{Pack, Packed};
 use self::slot::Change;
 pub(crate) use self::slot::Value;
 use self::table::{Changing, Table};
@@ -57,6 +63,8 @@ pub(crate) struct Index {
     topics: Table<Topic>,
     groups: Registry<Group>,
     topic_names: Registry<TopicName>,
+    /// Topics that are in no table yet.
+    base: Base,
     changing: Mutex<Changing>,
     arena: Arc<Arena>,
     /// Apart from the rest, which readers use and nobody writes.
@@ -86,7 +94,8 @@ impl Index {
             topics: Table::new(),
             groups: Registry::new(),
             topic_names: Registry::new(),
-            changing: Mutex::new(Changing::new()),
+            base: Base::default(),
+            changing: Mutex::new(Changing { allocator: Allocator::of(allocator.arena().clone()) }),
             arena: allocator.arena().clone(),
             counts: CachePadded::default(),
         };
@@ -95,9 +104,24 @@ impl Index {
 
     /// The newest value of a key. Whether it is durable is not known here: it says no.
     pub(crate) fn read(&self, key: Key<'_>) -> Option<CommittedOffset> {
+        let (group, topic, partition) = (key.group(), key.topic(), key.partition());
         let mut out = blank();
-        self.with_topic(key.group(), key.topic(), |topic| topic.read(key.partition(), &mut out))?
-            .then_some(out)
+        let hash = self.hasher.pair(group, topic);
+        let mut in_table = || {
+            let read = |topic: &Arc<Topic>| topic.read(partition, &mut out);
+            self.topics.find(hash, is(group, topic), read).ok()
+        };
+        let found = match in_table() {
+            Some(found) => found,
+            None => {
+                let base = self.base.find(group, topic)?;
+                match base.place.pack() {
+                    Some(pack) => base.topic(&pack, topic)?.read(partition, &mut out),
+                    None => in_table()?,
+                }
+            }
+        };
+        found.then_some(out)
     }
 
     /// Calls `then` with a topic that is in the index. It may be one without a live key.
@@ -107,7 +131,14 @@ impl Index {
         topic: &str,
         then: impl FnOnce(&Arc<Topic>) -> R,
     ) -> Option<R> {
-        self.topics.find(self.hasher.pair(group, topic), is(group, topic), then).ok()
+        let hash = self.hasher.pair(group, topic);
+        self.topics
+            .find(hash, is(group, topic), then)
+            .or_else(|then| {
+                self.unpack_topic(&mut self.changing(), group, topic);
+                self.topics.find(hash, is(group, topic), then)
+            })
+            .ok()
     }
 
     /// Calls `visit` with the topic, partition and value of every key of a group, sorted by topic,
@@ -118,16 +149,32 @@ impl Index {
         mut visit: impl FnMut(&str, i32, &mut CommittedOffset),
     ) {
         let mut out = blank();
+        // What is packed before what is not: a topic that is unpacked in between is in both.
+        let (places, number) = self.base.find_group(group).unwrap_or_default();
+        let packs: Vec<Arc<Pack>> = places.iter().filter_map(Place::pack).collect();
+        let of_group = |topic: &Packed<'_>| topic.group() == number;
+        let mut packed = packs.iter().flat_map(|pack| pack.topics()).filter(of_group).peekable();
         // The group is held, not the table: a visit may take long and would keep what was removed
         // from the table alive.
         let Some(group) = self.groups.get(self.hasher.one(group), group) else { return };
         group.topics().for_each(|topic| {
+            while let Some(packed) = packed.next_if(|packed| packed.name() <= topic.name()) {
+                if packed.name() < topic.name() {
+                    packed
+                        .visit(&mut out, |partition, value| visit(packed.name(), partition, value));
+                }
+            }
             topic.visit(&mut out, |partition, value| visit(topic.name(), partition, value));
+        });
+        packed.for_each(|packed| {
+            packed.visit(&mut out, |partition, value| visit(packed.name(), partition, value));
         });
     }
 
     /// The topics of a group that have a live key, sorted by name.
     pub(crate) fn group_topics(&self, group: &str) -> Vec<Arc<Topic>> {
+        let (places, _) = self.base.find_group(group).unwrap_or_default();
+        places.iter().for_each(|place| self.unpack(&mut self.changing(), place));
         let group = self.groups.get(self.hasher.one(group), group);
         group.map_or_else(Vec::new, |group| group.topics().to_vec())
     }
@@ -138,6 +185,7 @@ impl Index {
     /// A group that loses its last topic meanwhile may come back under the same name and be there a
     /// second time. The topics of the first one are detached then.
     pub(crate) fn topics(&self) -> Vec<Arc<Topic>> {
+        self.unpack_if(|_| true);
         let mut groups = self.groups.all();
         groups.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         let mut topics = Vec::with_capacity(self.topics.len());
@@ -150,7 +198,7 @@ impl Index {
     /// The groups that have a live key, sorted.
     pub(crate) fn groups(&self) -> Vec<String> {
         let groups = self.groups.all();
-        let live = groups.iter().filter(|group| !group.topics().is_empty());
+        let live = groups.iter().filter(|group| group.live().load(Ordering::Relaxed) > 0);
         let mut names: Vec<_> = live.map(|group| String::from(&**group.name())).collect();
         names.sort_unstable();
         // A group that went may have come back meanwhile.
@@ -170,8 +218,8 @@ impl Index {
 
     /// About how many bytes of memory the index takes, the text of the names not counted.
     ///
-    /// Exact for slots and long values, an estimate from the number of topics and groups for the
-    /// rest.
+    /// Exact for slots, long values and what is packed, an estimate from the number of topics and
+    /// groups for the rest.
     pub(crate) fn memory_bytes(&self) -> u64 {
         // The reference counts, a node and two buckets in a hash table, a place in a sorted list. A
         // group's counter has reference counts of its own.
@@ -179,7 +227,8 @@ impl Index {
         let topics = self.topics.len() * (size_of::<Topic>() + ENTRY);
         let groups = self.groups.len() * (size_of::<Group>() + size_of::<[usize; 4]>() + 2 * ENTRY);
         let names = self.topic_names.len() * (size_of::<TopicName>() + ENTRY);
-        (size_of::<Index>() + self.arena.reserved_bytes() + topics + groups + names) as u64
+        let memory = self.arena.reserved_bytes() + self.base.memory_bytes();
+        (size_of::<Index>() + memory + topics + groups + names) as u64
     }
 
     /// The topic of this name, made if it is not there. Until a value is set in it, it is seen by no
@@ -287,18 +336,19 @@ impl Index {
     }
 
     fn count_up(&self, topic: &Arc<Topic>) {
-        let live = topic.live();
+        let (live, group_live) = (topic.live(), topic.group_live());
         topic.count_up();
         add(&self.counts.keys, 1);
         if live > 0 {
             return;
         }
+        if group_live == 0 {
+            add(&self.counts.groups, 1);
+        }
         let group = topic.group();
         // A topic in the table keeps its group in the registry.
         let Some(group) = self.groups.get(self.hasher.one(group), group) else { return };
-        if group.topics().is_empty() {
-            add(&self.counts.groups, 1);
-        }
+        let _changing = self.changing();
         group.topics().insert(topic.clone());
     }
 
@@ -308,12 +358,13 @@ impl Index {
         if deleted == 0 || topic.live() > 0 {
             return;
         }
+        if topic.group_live() == 0 {
+            subtract(&self.counts.groups, 1);
+        }
         let group = topic.group();
         if let Some(group) = self.groups.get(self.hasher.one(group), group) {
+            let _changing = self.changing();
             group.topics().remove(topic.name());
-            if group.topics().is_empty() {
-                subtract(&self.counts.groups, 1);
-            }
         }
         self.detach(writer, topic);
     }
@@ -333,6 +384,7 @@ impl Index {
     #[cold]
     fn make(&self, hash: u64, group: &str, topic: &str) -> Arc<Topic> {
         let mut changing = self.changing();
+        self.unpack_topic(&mut changing, group, topic);
         self.topics.find(hash, is(group, topic), Arc::clone).unwrap_or_else(|_| {
             let group = self.groups.acquire(&mut changing, self.hasher.one(group), group);
             let name = self.topic_names.acquire(&mut changing, self.hasher.one(topic), topic);
@@ -340,6 +392,36 @@ impl Index {
             self.topics.insert(&mut changing, hash, made.clone());
             made
         })
+    }
+
+    /// Unpacks the pack that a topic lies in, if it lies in one.
+    fn unpack_topic(&self, changing: &mut Changing, group: &str, topic: &str) {
+        if let Some(found) = self.base.find(group, topic) {
+            self.unpack(changing, found.place);
+        }
+    }
+
+    /// Unpacks every pack that `is` one to unpack. The lock is taken anew for each.
+    fn unpack_if(&self, is: impl Fn(&Pack) -> bool) {
+        let places = self.base.places().iter();
+        places
+            .filter(|place| place.pack().is_some_and(|pack| is(&pack)))
+            .for_each(|place| self.unpack(&mut self.changing(), place));
+    }
+
+    /// Makes topics with slots of what lies packed in a place.
+    fn unpack(&self, changing: &mut Changing, place: &Place) {
+        let Some(pack) = place.pack() else { return };
+        for packed in pack.topics() {
+            let (group, name) = (self.base.group(packed.group()), packed.name());
+            let text = self.topic_names.acquire(changing, self.hasher.one(name), name);
+            let topic = Topic::new(self.arena.clone(), group, text.name().clone());
+            topic.begin(&mut changing.allocator, packed.values());
+            let topic = Arc::new(topic);
+            group.topics().insert(topic.clone());
+            self.topics.insert(changing, self.hasher.pair(group.name(), name), topic);
+        }
+        place.clear();
     }
 
     fn changing(&self) -> MutexGuard<'_, Changing> {

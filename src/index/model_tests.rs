@@ -34,7 +34,9 @@ enum Op {
         at: (usize, usize),
     },
     /// Build another index out of what the index has, as loading a snapshot does.
-    Rebuild,
+    Rebuild {
+        pack: usize,
+    },
 }
 
 const NAMES: [&str; 4] = ["a", "b", "ab", "ä"];
@@ -57,7 +59,7 @@ fn ops() -> impl Strategy<Value = Op> {
         1 => ((name(), name()), seq()).prop_map(|(at, seq)| Op::DeleteTopic { at, seq }),
         1 => (name(), name()).prop_map(|at| Op::Resolve { at }),
         1 => (name(), name()).prop_map(|at| Op::Discard { at }),
-        1 => Just(Op::Rebuild),
+        1 => (1..9usize).prop_map(|pack| Op::Rebuild { pack }),
     ]
 }
 
@@ -87,9 +89,9 @@ fn model_delete(
     deleted
 }
 
-/// An index with the same values, built in order.
-fn rebuild(index: &Index) -> (Index, Writer) {
-    let mut builder = Builder::new(9);
+/// An index with the same values, built in order, of packs of about `pack` values.
+fn rebuild(index: &Index, pack: usize) -> (Index, Writer) {
+    let mut builder = Builder::with_packs(9, pack);
     for topic in index.topics() {
         topic.visit(&mut CommittedOffset::default(), |partition, value| {
             // A topic may be gone on with at any of its values.
@@ -156,8 +158,8 @@ proptest! {
                     index.discard_if_empty(&mut writer, &found);
                     prop_assert_eq!(found.is_detached(), !model.contains_key(&(NAMES[group], NAMES[topic])));
                 }
-                Op::Rebuild => {
-                    (index, writer) = rebuild(&index);
+                Op::Rebuild { pack } => {
+                    (index, writer) = rebuild(&index, pack);
                     // Deletions are not remembered.
                     let is_live = |_: &i32, value: &mut (u64, Option<CommittedOffset>)| value.1.is_some();
                     model.values_mut().for_each(|topic| topic.retain(is_live));

@@ -139,12 +139,13 @@ impl Named for TopicName {
 
 #[cfg(test)]
 mod tests {
+    use super::super::arena::Allocator;
     use super::*;
 
     #[test]
     fn a_name_is_kept_once_and_goes_with_its_last_user() {
         let names = Registry::<TopicName>::new();
-        let mut changing = Changing::new();
+        let mut changing = Changing { allocator: Allocator::new() };
         let first = names.acquire(&mut changing, 7, "a");
         let second = names.acquire(&mut changing, 7, "a");
         assert!(Arc::ptr_eq(first.name(), second.name()));

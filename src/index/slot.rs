@@ -95,6 +95,13 @@ pub(crate) struct Value<'a> {
     pub(crate) seq: u64,
 }
 
+impl Value<'_> {
+    /// Whether the seq is one that a value can have.
+    pub(super) fn has_seq(&self) -> bool {
+        self.seq != 0 && self.seq != BUSY
+    }
+}
+
 /// What a change found in a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
@@ -136,8 +143,7 @@ impl<'a> Slot<'a> {
         if word2 & EXTENDED == 0 {
             copy.confirm().then_some(())?;
             out.metadata.clear();
-            out.leader_epoch = (word2 & low(EPOCH_BITS)).checked_sub(1).map(|epoch| epoch as i32);
-            out.commit_timestamp_ms = (word2 >> EPOCH_BITS) as i64 + TIMESTAMP_BASE;
+            (out.leader_epoch, out.commit_timestamp_ms) = expand(word2);
             out.expire_at_ms = None;
         } else {
             let mut bytes = std::mem::take(&mut out.metadata).into_bytes();
@@ -205,18 +211,16 @@ impl<'a> Slot<'a> {
         })
     }
 
-    /// Stores the first value of a slot that no reader knows yet. Returns false if its seq is none.
+    /// Stores the first value of a slot that no reader knows yet.
     ///
     /// # Panics
     ///
     /// As [`set`](Slot::set).
-    #[inline(always)]
-    pub(super) fn begin(self, allocator: &mut Allocator, value: &Value<'_>) -> bool {
+    pub(super) fn begin(self, allocator: &mut Allocator, value: &Value<'_>) {
         let word2 = compact(value).unwrap_or_else(|| write_cell(allocator, value));
         self.words[1].store(value.offset as u64 & !DELETED, Ordering::Relaxed);
         self.words[2].store(word2, Ordering::Relaxed);
         self.words[0].store(value.seq, Ordering::Relaxed);
-        value.seq != 0 && value.seq != BUSY
     }
 
     /// Deletes the value, if it is older than `seq`. A slot without one that was ever set stays as it
@@ -293,9 +297,9 @@ fn low(bits: u32) -> u64 {
     (1 << bits) - 1
 }
 
-/// Word 2 of a value that needs no cell.
+/// Word 2 of a value that needs no cell: all but its seq and offset. The highest bit is clear.
 #[inline]
-fn compact(value: &Value<'_>) -> Option<u64> {
+pub(super) fn compact(value: &Value<'_>) -> Option<u64> {
     let since = value.timestamp_ms.wrapping_sub(TIMESTAMP_BASE) as u64;
     // A negative epoch becomes a large number here and does not fit, as it should be.
     let epoch = value.leader_epoch.map_or(0, |epoch| (i64::from(epoch) + 1) as u64);
@@ -303,6 +307,12 @@ fn compact(value: &Value<'_>) -> Option<u64> {
     let fits = since <= low(TIMESTAMP_BITS) && epoch <= low(EPOCH_BITS) && !no_epoch;
     (fits && value.metadata.is_empty() && value.expire_at_ms.is_none())
         .then_some(since << EPOCH_BITS | epoch)
+}
+
+/// The leader epoch and the timestamp of a value that needs no cell.
+pub(super) fn expand(word2: u64) -> (Option<i32>, i64) {
+    let leader_epoch = (word2 & low(EPOCH_BITS)).checked_sub(1).map(|epoch| epoch as i32);
+    (leader_epoch, (word2 >> EPOCH_BITS) as i64 + TIMESTAMP_BASE)
 }
 
 /// What a cell has beside the metadata.

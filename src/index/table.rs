@@ -6,6 +6,7 @@ use arc_swap::ArcSwapOption;
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
+use super::arena::Allocator;
 use super::growing::Growing;
 
 /// Buckets of an empty table.
@@ -13,17 +14,14 @@ const START: usize = 8;
 /// Buckets per entry. Most chains then have one entry or none.
 const SPREAD: usize = 2;
 
-/// The right to change the tables of one index. There is one for each, and a lock around it.
+/// The right to change the tables and lists of one index. There is one for each, and a lock around
+/// it.
 ///
 /// It is apart from the [`Writer`](super::Writer) because a commit adds a new topic before it takes
 /// the lock of the log. Nobody takes it for a name that is there, and no reader ever does.
-pub(super) struct Changing(());
-
-impl Changing {
-    /// The one right for a new index.
-    pub(super) fn new() -> Changing {
-        Changing(())
-    }
+pub(super) struct Changing {
+    /// The memory of topics that come into the tables with values.
+    pub(super) allocator: Allocator,
 }
 
 /// Shared things by hash. What makes two things the same is up to the caller.
@@ -174,7 +172,7 @@ mod tests {
 
     #[test]
     fn follows_a_set() {
-        let (table, mut changing) = (Table::new(), Changing::new());
+        let (table, mut changing) = (Table::new(), Changing { allocator: Allocator::new() });
         let mut model = BTreeSet::new();
         let mut random = 1u64;
         for i in 0..20_000u64 {
@@ -204,7 +202,7 @@ mod tests {
         let hash = |thing: u64| (thing / 3).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         for len in 0..50 {
             let table = Table::of((0..len).map(|thing| (hash(thing), Arc::new(thing))).collect());
-            let mut changing = Changing::new();
+            let mut changing = Changing { allocator: Allocator::new() };
             for thing in len..2 * len {
                 assert!(!get(&table, hash(thing), thing));
                 table.insert(&mut changing, hash(thing), Arc::new(thing));
@@ -222,7 +220,7 @@ mod tests {
     fn readers_miss_nothing_while_it_grows() {
         let hash = |thing: u64| thing.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         for _ in 0..200 {
-            let (table, mut changing) = (Table::new(), Changing::new());
+            let (table, mut changing) = (Table::new(), Changing { allocator: Allocator::new() });
             (0..16).for_each(|thing| table.insert(&mut changing, hash(thing), Arc::new(thing)));
             let done = AtomicBool::new(false);
             std::thread::scope(|scope| {

@@ -7,7 +7,7 @@ use super::arena::{Allocator, Arena, Unit};
 use super::group::Group;
 use super::growing::Growing;
 use super::names::Named;
-use super::slot::Slot;
+use super::slot::{Slot, Value};
 use super::sorted::{Item, SortedList};
 use crate::key::CommittedOffset;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -55,17 +55,6 @@ struct Far {
     /// Blocks of dense slots by block number, zero where there is none.
     blocks: Growing<AtomicU32>,
     sparse: SortedList<Sparse, SPARSE_LEAF>,
-}
-
-/// Slots of neighbouring partitions.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Run {
-    /// The first partition.
-    pub(super) first: i32,
-    /// Its slot.
-    pub(super) unit: Unit,
-    /// There are `1 << class` slots.
-    pub(super) class: u32,
 }
 
 /// A partition with a slot of its own.
@@ -195,23 +184,25 @@ impl Topic {
 
     /// The slot of a partition, made if need be. Only for the writer.
     pub(super) fn find_or_make(&self, allocator: &mut Allocator, partition: i32) -> Unit {
-        self.find(partition).unwrap_or_else(|| {
-            let run = self.make(allocator, partition);
-            run.unit + (partition - run.first) as Unit
-        })
+        self.find(partition).unwrap_or_else(|| self.make(allocator, partition))
     }
 
-    /// The run of slots that a partition lies in, made if need be. Only for the writer of a topic
-    /// whose partitions are set in ascending order: from the partition on, the run is theirs.
-    pub(super) fn run_from(&self, allocator: &mut Allocator, partition: i32) -> Run {
-        match self.find(partition) {
-            Some(unit) => Run { first: partition, unit, class: 0 },
-            None => self.make(allocator, partition),
+    /// Sets the first values of a topic that nobody else knows yet, in the order of their partitions.
+    /// Its group has counted them.
+    pub(super) fn begin<'v>(
+        &self,
+        allocator: &mut Allocator,
+        values: impl Iterator<Item = (i32, Value<'v>)>,
+    ) {
+        for (partition, value) in values {
+            let unit = self.find_or_make(allocator, partition);
+            self.arena.slot(unit).begin(allocator, &value);
+            self.live.store(self.live() + 1, Ordering::Relaxed);
         }
     }
 
-    /// Makes the run of slots that a partition without a slot lies in.
-    fn make(&self, allocator: &mut Allocator, partition: i32) -> Run {
+    /// Makes the run of slots that a partition without a slot lies in, and returns its slot.
+    fn make(&self, allocator: &mut Allocator, partition: i32) -> Unit {
         let number = partition as u32;
         if number < INLINE {
             let (run, at) = run_of(number);
@@ -220,7 +211,7 @@ impl Topic {
             self.runs[run].store(unit, Ordering::Release);
             let end = self.runs_end.load(Ordering::Relaxed).max(run as u8 + 1);
             self.runs_end.store(end, Ordering::Release);
-            return Run { first: partition - at as i32, unit, class };
+            return unit + at;
         }
         let far = self
             .far
@@ -230,11 +221,11 @@ impl Topic {
             let (block, at) = block_of(number);
             let unit = self.take_slots(allocator, BLOCK_CLASS);
             far.blocks.ensure(block).store(unit, Ordering::Release);
-            return Run { first: partition - at as i32, unit, class: BLOCK_CLASS };
+            return unit + at;
         }
         let unit = self.take_slots(allocator, 0);
         far.sparse.insert(Sparse { partition, unit });
-        Run { first: partition, unit, class: 0 }
+        unit
     }
 
     /// Calls `visit` with the first partition, the first slot and the class of runs of slots that
