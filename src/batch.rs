@@ -1,8 +1,12 @@
 //! Several changes of one group that take effect all or none.
 
-use crate::key::{Commit, NextOffset};
+use std::collections::BTreeMap;
 
-/// Commits and deletes of keys of one group that take effect all or none, also after a crash.
+use crate::key::{Commit, NextOffset};
+use crate::state::{StateChange, StateOwner};
+
+/// Commits and deletes of keys of one group, and changes of its states, that take effect all or none,
+/// also after a crash.
 ///
 /// Where a key is named several times, the last change of it counts. A batch can be kept and
 /// committed again, or [cleared](CommitBatch::clear) and refilled without allocating.
@@ -27,6 +31,15 @@ pub struct CommitBatch {
     /// Whether every change is of a higher (topic, partition) than the one before, so that no key
     /// can be named twice.
     ascending: bool,
+    /// What happens to each state that is named, all changes of it taken together.
+    states: BTreeMap<(StateOwner, String, i32), StoredState>,
+}
+
+#[derive(Clone, Debug)]
+enum StoredState {
+    Put(Vec<u8>),
+    Append(Vec<u8>),
+    Delete,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +69,8 @@ impl CommitBatch {
     /// An empty batch for one group. Names and values are checked when the batch is committed.
     pub fn new(group: &str) -> CommitBatch {
         let (text, changes) = (String::new(), Vec::new());
-        CommitBatch { group: group.to_owned(), text, changes, ascending: true }
+        let states = BTreeMap::new();
+        CommitBatch { group: group.to_owned(), text, changes, ascending: true, states }
     }
 
     /// Adds a commit of one partition.
@@ -77,20 +91,66 @@ impl CommitBatch {
         self.push(topic, partition, None)
     }
 
-    /// The number of changes that were added.
+    /// Sets the bytes of a state of the group: what is kept for it beside its offsets. A state is told
+    /// apart by its owner, a name and a part, which is not negative; where a state is about a
+    /// partition, these are the topic and the partition.
+    ///
+    /// Unlike those of a key, several changes of a state in one batch count in their order. See
+    /// [`OffsetStore::state`](crate::OffsetStore::state) for an example.
+    pub fn put_state(
+        &mut self,
+        owner: StateOwner,
+        name: &str,
+        part: i32,
+        bytes: &[u8],
+    ) -> &mut Self {
+        self.states.insert((owner, name.to_owned(), part), StoredState::Put(bytes.to_vec()));
+        self
+    }
+
+    /// Adds bytes at the end of a state, which is empty if it is not there. Only these bytes go to the
+    /// log, so this is the way to change a long state often.
+    pub fn append_state(
+        &mut self,
+        owner: StateOwner,
+        name: &str,
+        part: i32,
+        bytes: &[u8],
+    ) -> &mut Self {
+        let stored = self
+            .states
+            .entry((owner, name.to_owned(), part))
+            .or_insert_with(|| StoredState::Append(Vec::new()));
+        match stored {
+            StoredState::Put(before) | StoredState::Append(before) => {
+                before.extend_from_slice(bytes);
+            }
+            StoredState::Delete => *stored = StoredState::Put(bytes.to_vec()),
+        }
+        self
+    }
+
+    /// Deletes a state. One that is not there is no error.
+    pub fn delete_state(&mut self, owner: StateOwner, name: &str, part: i32) -> &mut Self {
+        self.states.insert((owner, name.to_owned(), part), StoredState::Delete);
+        self
+    }
+
+    /// The number of changes that were added, all changes of one state counted as one.
     pub fn len(&self) -> usize {
-        self.changes.len()
+        self.changes.len() + self.states.len()
     }
 
     /// Whether nothing was added. Committing an empty batch changes nothing.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.changes.is_empty() && self.states.is_empty()
     }
 
     /// Removes all changes and keeps the group and the memory.
     pub fn clear(&mut self) {
         self.text.clear();
         self.changes.clear();
+        self.states.clear();
         self.ascending = true;
     }
 
@@ -154,6 +214,18 @@ impl CommitBatch {
         };
         (self.text(change.topic), change.partition, operation)
     }
+
+    /// The changes of states, each state once, in order.
+    pub(crate) fn states(&self) -> impl Iterator<Item = (StateOwner, &str, i32, StateChange<'_>)> {
+        self.states.iter().map(|((owner, name, part), stored)| {
+            let change = match stored {
+                StoredState::Put(bytes) => StateChange::Put(bytes),
+                StoredState::Append(bytes) => StateChange::Append(bytes),
+                StoredState::Delete => StateChange::Delete,
+            };
+            (*owner, name.as_str(), *part, change)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -171,6 +243,27 @@ mod tests {
         assert!(matches!(batch.change(order[0]), ("a", 0, Operation::Commit(commit))
             if commit.offset == NextOffset(3) && commit.metadata == "m"));
         assert!(matches!(batch.change(order[1]), ("b", 1, Operation::Delete)));
+        batch.clear();
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn the_changes_of_a_state_count_in_their_order() {
+        use StateOwner::{Application, Membership};
+        let mut batch = CommitBatch::new("g");
+        batch.append_state(Application, "s", 1, b"a").append_state(Application, "s", 1, b"b");
+        batch.put_state(Application, "s", 0, b"a").append_state(Application, "s", 0, b"b");
+        batch.append_state(Membership, "t", 0, b"a").delete_state(Membership, "t", 0);
+        batch.delete_state(Membership, "s", 0).append_state(Membership, "s", 0, b"b");
+        batch.append_state(Membership, "s", 0, b"c");
+        let expected = [
+            (Membership, "s", 0, StateChange::Put(b"bc")),
+            (Membership, "t", 0, StateChange::Delete),
+            (Application, "s", 0, StateChange::Put(b"ab")),
+            (Application, "s", 1, StateChange::Append(b"ab")),
+        ];
+        assert_eq!(batch.states().collect::<Vec<_>>(), expected);
+        assert_eq!((batch.len(), batch.order().len()), (4, 0));
         batch.clear();
         assert!(batch.is_empty());
     }

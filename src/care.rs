@@ -107,6 +107,8 @@ pub struct VerifyReport {
     pub closed: bool,
     /// Keys that have a value. Zero if the store is damaged.
     pub keys: u64,
+    /// States that are kept for groups. Zero if the store is damaged.
+    pub states: u64,
     /// The last record of the log. Zero if the store is damaged.
     pub last_seq: Seq,
     /// Files of the store that were read.
@@ -194,6 +196,24 @@ pub struct SalvagedKey {
     pub seq: Seq,
 }
 
+/// A state that is not certain to have its newest bytes in the new store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SalvagedState {
+    /// The group.
+    pub group: String,
+    /// The [number](crate::StateOwner::number) of its owner.
+    pub owner: u8,
+    /// Its name.
+    pub name: String,
+    /// Its part.
+    pub part: i32,
+    /// [`Verdict::PossiblyOld`] or [`Verdict::Lost`].
+    pub verdict: Verdict,
+    /// Up to this seq it is known what happened to the state.
+    pub seq: Seq,
+}
+
 /// Seqs of records that cannot be read, or may have been there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -216,13 +236,19 @@ pub struct SalvageReport {
     pub exact: u64,
     /// Keys of which a value was saved that may not be the newest.
     pub possibly_old: u64,
-    /// Keys that are named and have no value any more, and topics of which no key is known.
+    /// Keys that are named and have no value any more, and names of which no key is known: topics, or
+    /// names that only states had.
     pub lost: u64,
     /// The keys that are not exact, by group, topic and partition.
     pub uncertain: Vec<SalvagedKey>,
+    /// States whose newest bytes were saved.
+    pub states_exact: u64,
+    /// The other states that are named, in order. Those that are not [lost](Verdict::Lost) have the
+    /// bytes that they had after some change: what was appended behind a gap is left out.
+    pub uncertain_states: Vec<SalvagedState>,
     /// What could not be read, as ranges of the history.
     pub gaps: Vec<Gap>,
-    /// Commits and deletes whose record is right, and the name of whose topic is not there any more.
+    /// Changes whose record is right, and the name of whose topic is not there any more.
     pub changes_lost: u64,
     /// Values whose commit timestamp could not be told. They have the time of the salvage instead.
     pub timestamps_lost: u64,

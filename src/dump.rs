@@ -22,6 +22,7 @@ use std::path::Path;
 
 use crate::engine;
 use crate::error::Result;
+use crate::state::StateChange;
 
 /// What a file is, and how far it can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +134,8 @@ pub enum Body<'a> {
     },
     /// Values of one topic in a snapshot, each with the seq that it was committed with.
     Values(Vec<(u64, Change<'a>)>),
+    /// A state in a snapshot, as a [put](StateChange::Put) with the seq of its newest change.
+    State(u64, Change<'a>),
     /// A kind that this version does not know.
     Unknown {
         /// The kind.
@@ -183,6 +186,20 @@ pub enum Change<'a> {
         group: &'a str,
         /// The topic.
         topic: &'a str,
+    },
+    /// A state of a group was changed.
+    State {
+        /// The group.
+        group: &'a str,
+        /// The [number](crate::StateOwner::number) of its owner, which may be one that only a later
+        /// version knows.
+        owner: u8,
+        /// Its name.
+        name: &'a str,
+        /// Its part.
+        part: i32,
+        /// What happened to it.
+        change: StateChange<'a>,
     },
 }
 

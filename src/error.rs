@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::key::MAX_NAME_BYTES;
+use crate::state::MAX_STATE_BYTES;
 
 /// What the crate's fallible calls return.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -47,6 +48,9 @@ pub enum ErrorKind {
     KeyTooLong,
     /// The metadata is longer than [`Options::max_metadata_bytes`](crate::Options::max_metadata_bytes).
     MetadataTooLarge,
+    /// A state would have more than [`MAX_STATE_BYTES`](crate::MAX_STATE_BYTES) bytes. The call had no
+    /// effect.
+    StateTooLarge,
     /// The commit would create more than [`Options::max_groups`](crate::Options::max_groups) or
     /// [`Options::max_keys_per_group`](crate::Options::max_keys_per_group) allow. It had no effect.
     QuotaExceeded,
@@ -136,6 +140,12 @@ impl Error {
     pub(crate) fn metadata_too_large(bytes: usize, limit: usize) -> Error {
         let message = format!("the metadata has {bytes} bytes, the limit is {limit}");
         Error::new(ErrorKind::MetadataTooLarge, message)
+    }
+
+    pub(crate) fn state_too_large(name: &str, bytes: usize) -> Error {
+        let message =
+            format!("state {name:?} would have {bytes} bytes, the limit is {MAX_STATE_BYTES}");
+        Error::new(ErrorKind::StateTooLarge, message)
     }
 
     pub(crate) fn too_many_groups(group: &str, limit: u64) -> Error {

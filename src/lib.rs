@@ -17,6 +17,7 @@ mod options;
 mod reader;
 mod report;
 mod segment;
+mod state;
 mod store;
 mod sync;
 #[cfg(feature = "testkit")]
@@ -24,8 +25,8 @@ pub mod testkit;
 
 pub use batch::CommitBatch;
 pub use care::{
-    BackupReport, Finding, FindingKind, Gap, Progress, SalvageReport, SalvagedKey, Severity,
-    Verdict, VerifyReport, salvage, salvage_with, verify, verify_with,
+    BackupReport, Finding, FindingKind, Gap, Progress, SalvageReport, SalvagedKey, SalvagedState,
+    Severity, Verdict, VerifyReport, salvage, salvage_with, verify, verify_with,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use histogram::Histogram;
@@ -41,6 +42,7 @@ pub use reader::OffsetReader;
 pub use report::{
     CompactionReport, CompactionStats, Cut, ExpiryReport, RecoveryReport, Refreshed, Stats,
 };
+pub use state::{MAX_STATE_BYTES, StateChange, StateOwner};
 pub use store::{OffsetStore, Slot};
 
 /// The examples of the documents, so that they are compiled and run.

@@ -11,6 +11,7 @@ use crate::io::disk::DiskDir;
 use crate::key::{CommittedOffset, Key, Seq, TopicPartition};
 use crate::options::{Environment, SystemEnvironment, WritePath};
 use crate::report::Refreshed;
+use crate::state::StateOwner;
 
 /// A live, read-only view of a store, whether or not a process has it open.
 ///
@@ -96,8 +97,8 @@ impl OffsetReader {
         self.follower.refresh(None)
     }
 
-    /// [`refresh`](OffsetReader::refresh) that calls `visit` with each commit and delete that it reads
-    /// in the log, in the order of the log, with its seq: the changes of a batch have the same one.
+    /// [`refresh`](OffsetReader::refresh) that calls `visit` with each commit, delete and change of a
+    /// state that it reads in the log, in the order of the log, with its seq: the changes of a batch have the same one.
     ///
     /// Fetches find a change at the latest when the call returns. No change is visited twice by calls
     /// that return. After [`restarted`](Refreshed::restarted) some may be missing: of what a snapshot
@@ -155,7 +156,29 @@ impl OffsetReader {
         self.follower.groups()
     }
 
-    /// The last commit or delete that the last refresh has come to; zero if there is none.
+    /// The bytes of a state of a group, or `None` if it has none of that owner, name and part. See
+    /// [`OffsetStore::state`](crate::OffsetStore::state).
+    pub fn state(&self, group: &str, owner: StateOwner, name: &str, part: i32) -> Option<Vec<u8>> {
+        self.follower.state(group, owner, name, part)
+    }
+
+    /// Calls `visit` with the name, part and bytes of every state of a group that an owner has, sorted
+    /// by name, then part. `visit` may use the reader.
+    pub fn visit_states(
+        &self,
+        group: &str,
+        owner: StateOwner,
+        visit: impl FnMut(&str, i32, &[u8]),
+    ) {
+        self.follower.visit_states(group, owner, visit);
+    }
+
+    /// The groups that have a state of an owner, sorted.
+    pub fn groups_with_state(&self, owner: StateOwner) -> Vec<String> {
+        self.follower.groups_with_state(owner)
+    }
+
+    /// The last record of changes that the last refresh has come to; zero if there is none.
     pub fn last_seq(&self) -> Seq {
         Seq(self.follower.last_seq())
     }

@@ -19,7 +19,7 @@ pub struct RecoveryReport {
     pub segments: u64,
     /// Records that were read, those without values included.
     pub records: u64,
-    /// Commits and deletes of single keys that were replayed.
+    /// Commits and deletes of single keys, and changes of states, that were replayed.
     pub changes: u64,
     /// Bytes of records that were read.
     pub bytes: u64,
@@ -56,6 +56,10 @@ pub struct Stats {
     pub keys: u64,
     /// Groups that have a value.
     pub groups: u64,
+    /// States that are kept for groups beside their offsets.
+    pub states: u64,
+    /// Bytes of those states and of their names.
+    pub state_bytes: u64,
     /// Bytes of memory that the index takes, as an estimate.
     pub memory_bytes: u64,
     /// The durable seq.
@@ -65,7 +69,7 @@ pub struct Stats {
     /// How long each flush of the log took that succeeded, with those for marks among them, by the
     /// clock of the options.
     pub flush_latency: Histogram,
-    /// Records of commits and deletes since the store was opened. A batch is one record.
+    /// Records of changes since the store was opened. A batch is one record.
     pub batches: u64,
     /// Keys that were committed since the store was opened: one for each in a batch.
     pub commits: u64,
@@ -117,7 +121,7 @@ impl Stats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refreshed {
-    /// Commits and deletes in the log that no earlier refresh has read.
+    /// Commits, deletes and changes of states in the log that no earlier refresh has read.
     pub changes: u64,
     /// Whether the log could not be followed from where the last refresh ended, and the store was
     /// read anew: a compaction has put a snapshot in the place of what was to be read next, an earlier

@@ -15,6 +15,7 @@ use crate::key::{
 };
 use crate::options::Options;
 use crate::report::{CompactionReport, ExpiryReport, RecoveryReport, Stats};
+use crate::state::StateOwner;
 
 /// An open store: the newest committed offset of every (group, topic, partition).
 ///
@@ -102,7 +103,7 @@ impl OffsetStore {
     /// # Errors
     ///
     /// As [`commit`](OffsetStore::commit); `InvalidArgument` also if the batch does not fit into a
-    /// segment.
+    /// segment; `StateTooLarge`.
     pub fn commit_batch(&self, batch: &CommitBatch) -> Result<Receipt> {
         self.commit_batch_with(batch, self.engine().options().durability)
     }
@@ -143,6 +144,49 @@ impl OffsetStore {
         self.engine().groups()
     }
 
+    /// The bytes of a state of a group, or `None` if it has none of that owner, name and part.
+    ///
+    /// A state is what a program keeps for a group beside its offsets, under the same promises. Its
+    /// changes are part of a [`CommitBatch`], so they take effect with the offsets in it or not at all.
+    /// It has at most [`MAX_STATE_BYTES`](crate::MAX_STATE_BYTES) bytes and lives in memory as a whole;
+    /// reading it copies it. States go with [`delete_group`](OffsetStore::delete_group), and with no
+    /// other delete of keys. A group that has states only is not among the
+    /// [`groups`](OffsetStore::groups).
+    ///
+    /// ```
+    /// use pagemark::{CommitBatch, NextOffset, OffsetStore, StateOwner};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = OffsetStore::open(dir.path())?;
+    /// let mut batch = CommitBatch::new("billing");
+    /// batch.commit("orders", 0, NextOffset(42));
+    /// batch.append_state(StateOwner::Application, "totals", 0, b"+7");
+    /// store.commit_batch(&batch)?;
+    /// store.commit_batch(&batch)?;
+    /// let totals = store.state("billing", StateOwner::Application, "totals", 0);
+    /// assert_eq!(totals.as_deref(), Some(&b"+7+7"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn state(&self, group: &str, owner: StateOwner, name: &str, part: i32) -> Option<Vec<u8>> {
+        self.engine().state(group, owner, name, part)
+    }
+
+    /// Calls `visit` with the name, part and bytes of every state of a group that an owner has, sorted
+    /// by name, then part. `visit` may use the store.
+    pub fn visit_states(
+        &self,
+        group: &str,
+        owner: StateOwner,
+        visit: impl FnMut(&str, i32, &[u8]),
+    ) {
+        self.engine().visit_states(group, owner, visit);
+    }
+
+    /// The groups that have a state of an owner, sorted.
+    pub fn groups_with_state(&self, owner: StateOwner) -> Vec<String> {
+        self.engine().groups_with_state(owner)
+    }
+
     /// Resolves a key once, for many commits and fetches that then need no look-up.
     ///
     /// # Errors
@@ -173,12 +217,12 @@ impl OffsetStore {
         self.engine().delete_topic(group, topic)
     }
 
-    /// Deletes all values of a group, in one step.
+    /// Deletes all values and all [states](OffsetStore::state) of a group, in one step.
     ///
     /// # Errors
     ///
     /// As [`delete`](OffsetStore::delete); `InvalidArgument` also if the group has so many topics
-    /// that naming them does not fit into a segment.
+    /// or states that naming them does not fit into a segment.
     pub fn delete_group(&self, group: &str) -> Result<Receipt> {
         self.engine().delete_group(group)
     }

@@ -380,7 +380,7 @@ fn unknown_kinds_are_skipped_or_refused_as_their_flags_say() {
         let store = example_options().open_in(disk.dir()).unwrap();
         assert_eq!((offset(&store), store.recovery_report().skipped), (NextOffset(1), 0));
     }
-    for required in [0x02, 0x47] {
+    for required in [0x02, 0x48] {
         let error = with_record(required, &[7; 8]).1.unwrap_err();
         assert_eq!(error.kind(), pagemark::ErrorKind::UnsupportedVersion, "{error}");
         assert_eq!(error.position(), Some(end as u64));

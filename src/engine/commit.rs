@@ -5,13 +5,14 @@ use std::sync::Arc;
 use crate::batch::{CommitBatch, Operation};
 use crate::error::{Error, Result};
 use crate::format::mark::MarkState;
-use crate::index::Topic;
+use crate::index::{StateId, Topic};
 use crate::key::{Commit, Durability, Key, Receipt, Seq, check_name, check_partition};
 use crate::observe;
+use crate::state::{StateOwner, check_state};
 use crate::sync::PoisonError;
 
 use super::Engine;
-use super::log::{Change, NewValue};
+use super::changes::{Change, Changes, NewValue, StateEdit};
 
 impl Engine {
     /// Commits one key by its names.
@@ -66,7 +67,7 @@ impl Engine {
             return Ok(None);
         }
         let change = Change::Set { topic, partition, value };
-        let appended = log.append(&self.index, &[change], self.durable());
+        let appended = log.append(&self.index, Changes::of_keys(&[change]), self.durable());
         if appended.is_err() {
             log.discard(&self.index, topic);
         }
@@ -99,6 +100,7 @@ impl Engine {
                 commit.check(self.options.max_metadata_bytes)?;
             }
         }
+        let states = edits(batch)?;
         let mut topics: Vec<Arc<Topic>> = Vec::new();
         loop {
             topics.clear();
@@ -109,7 +111,7 @@ impl Engine {
                 }
             }
             let mut last = 0;
-            let changes: Vec<Change<'_>> = order
+            let keys: Vec<Change<'_>> = order
                 .iter()
                 .map(|number| {
                     let (name, partition, operation) = batch.change(*number);
@@ -128,9 +130,10 @@ impl Engine {
             if topics.iter().any(|topic| topic.is_detached()) {
                 continue;
             }
+            let changes = Changes { keys: &keys, states: &states };
             let appended = match changes.is_empty() {
                 true => log.check_open().map(|()| log.last_seq()),
-                false => log.append(&self.index, &changes, self.durable()),
+                false => log.append(&self.index, changes, self.durable()),
             };
             // Topics that were resolved for nothing, by a delete or a failure.
             topics.iter().for_each(|topic| log.discard(&self.index, topic));
@@ -169,6 +172,16 @@ impl Engine {
         drop(held);
         closed
     }
+}
+
+/// The changes of states in a batch, checked.
+fn edits(batch: &CommitBatch) -> Result<Vec<StateEdit<'_>>> {
+    let edit = |(owner, name, part, change): (StateOwner, _, _, _)| {
+        check_state(name, part)?;
+        let id = StateId { group: batch.group(), owner: owner.number(), name, part };
+        Ok(StateEdit { id, change })
+    };
+    batch.states().map(edit).collect()
 }
 
 /// The value of a commit that was checked.

@@ -14,6 +14,7 @@ use crate::format::header::{FileHeader, FileKind};
 use crate::format::mark::MarkState;
 use crate::format::names;
 use crate::format::snapshot::Base;
+use crate::index::Index;
 use crate::io::Access;
 use crate::key::{CommittedOffset, Seq};
 use crate::observe;
@@ -32,6 +33,8 @@ const RATE: u64 = 32 << 20;
 const SYNC_EVERY: u64 = 4 << 20;
 /// About what a snapshot without a key has.
 const EMPTY_BYTES: u64 = RECORDS_START as u64 + 100;
+/// What a state takes in a snapshot beside its names and bytes: its record's header, lengths, padding.
+const STATE_FRAME_BYTES: u64 = 36;
 /// What a key takes in a snapshot until one was written: names shared by some keys, a leader epoch.
 const ASSUMED_KEY_BYTES: u64 = 48;
 
@@ -44,6 +47,8 @@ pub(super) struct Compaction {
     /// The bytes and keys of the newest snapshot.
     snapshot_bytes: AtomicU64,
     snapshot_keys: AtomicU64,
+    /// How many of its bytes are those of states.
+    snapshot_state_bytes: AtomicU64,
     stats: Mutex<CompactionStats>,
 }
 
@@ -66,16 +71,18 @@ impl Compaction {
             signal: Signal::default(),
             snapshot_bytes: AtomicU64::new(written.bytes),
             snapshot_keys: AtomicU64::new(written.keys),
+            snapshot_state_bytes: AtomicU64::new(written.state_bytes),
             stats: Mutex::default(),
         }
     }
 
-    /// About how many bytes a snapshot of so many keys would have now.
-    pub(super) fn live_bytes(&self, keys: u64) -> u64 {
+    /// About how many bytes a snapshot of an index would have now.
+    pub(super) fn live_bytes(&self, index: &Index) -> u64 {
         let written = self.snapshot_keys.load(Ordering::Relaxed);
-        let values = self.snapshot_bytes().saturating_sub(EMPTY_BYTES);
+        let states = self.snapshot_state_bytes.load(Ordering::Relaxed);
+        let values = self.snapshot_bytes().saturating_sub(EMPTY_BYTES + states);
         let each = values.checked_div(written).unwrap_or(ASSUMED_KEY_BYTES);
-        EMPTY_BYTES + keys.saturating_mul(each)
+        EMPTY_BYTES + index.keys().saturating_mul(each) + state_bytes(index)
     }
 
     /// The size of the newest snapshot.
@@ -85,8 +92,8 @@ impl Compaction {
 
     /// Asks for a compaction if the sealed log has grown to half the size of what lives in it. The
     /// other half is for what is committed until the snapshot is written.
-    pub(super) fn consider(&self, sealed_bytes: u64, keys: u64) {
-        if sealed_bytes.saturating_mul(2) >= self.live_bytes(keys) {
+    pub(super) fn consider(&self, sealed_bytes: u64, index: &Index) {
+        if sealed_bytes.saturating_mul(2) >= self.live_bytes(index) {
             self.signal.want();
         }
     }
@@ -165,7 +172,7 @@ impl Engine {
         let tail_bytes = self.log().map_or(0, |log| log.tail_bytes());
         // A store that is only dropped is not kept waiting: its threads are stopped already.
         let by_itself = by_itself && !self.compaction.signal.is_stopped();
-        if by_itself && tail_bytes > SHORT.max(self.compaction.live_bytes(self.index.keys())) {
+        if by_itself && tail_bytes > SHORT.max(self.compaction.live_bytes(&self.index)) {
             // Without a snapshot the log is as good as ever.
             let _ = self.compact_at(Pace::Closing, &mut |_| {});
         }
@@ -257,6 +264,7 @@ impl Engine {
         })?;
         self.compaction.snapshot_bytes.store(written.bytes, Ordering::Relaxed);
         self.compaction.snapshot_keys.store(written.keys, Ordering::Relaxed);
+        self.compaction.snapshot_state_bytes.store(written.state_bytes, Ordering::Relaxed);
         let previous = running.snapshot.replace(base.covers());
         let retired = self.log()?.retire(base.next_seq);
         let (segments_retired, bytes_retired) =
@@ -290,35 +298,24 @@ impl Engine {
             size: 0,
         };
         let topics = self.index.topics();
-        let appended = self.appended_bytes()?;
-        let live_bytes = self.compaction.live_bytes(self.index.keys());
         let mut snapshot = SnapshotWriter::create(&*self.dir, header, base)?;
+        let mut writing = Writing {
+            engine: self,
+            pace,
+            progress: &mut *progress,
+            appended: self.appended_bytes()?,
+            live_bytes: self.compaction.live_bytes(&self.index),
+            unsynced: 0,
+        };
         let mut out = CommittedOffset::default();
-        let mut unsynced = 0;
         for topic in &topics {
             snapshot.topic(topic, &mut out);
-            let bytes = snapshot.write_out(false)?;
-            if bytes == 0 {
-                continue;
-            }
-            // All of it is written, and then read.
-            let total = 2 * snapshot.bytes().max(live_bytes);
-            progress(Progress { done: snapshot.bytes(), total });
-            unsynced += bytes;
-            if unsynced >= SYNC_EVERY {
-                snapshot.sync()?;
-                unsynced = 0;
-            }
-            let time = match pace {
-                Pace::Fast | Pace::Closing => Duration::ZERO,
-                // The snapshot has to be whole when the log has grown by half its size.
-                Pace::Background if (self.appended_bytes()? - appended) * 2 >= snapshot.bytes() => {
-                    Duration::ZERO
-                }
-                Pace::Background => time_of(bytes),
-            };
-            if !self.compaction.signal.pause(time) {
-                return Err(Error::closed());
+            writing.go_on(&mut snapshot)?;
+        }
+        for group in self.index.states().all_groups() {
+            for state in self.index.states().of_group(&group) {
+                snapshot.state(&group, &state);
+                writing.go_on(&mut snapshot)?;
             }
         }
         snapshot.seal()?;
@@ -329,7 +326,7 @@ impl Engine {
             .open(&name, Access::Read)
             .map_err(|error| Error::io("read a snapshot", &path, error))?;
         let records = Records { file: &*file, path: &path, header: &header };
-        records.compare(&topics, base.last_seq, |position| {
+        records.compare(&self.index, &topics, base.last_seq, |position| {
             progress(Progress { done: file.size() + position, total: 2 * file.size() });
             match self.compaction.signal.is_stopped() {
                 true => Err(Error::closed()),
@@ -374,6 +371,52 @@ impl Engine {
     fn appended_bytes(&self) -> Result<u64> {
         Ok(self.log()?.appended_bytes())
     }
+}
+
+/// A snapshot that is being written, and how fast that goes.
+struct Writing<'a> {
+    engine: &'a Engine,
+    pace: Pace,
+    progress: &'a mut dyn FnMut(Progress),
+    /// What the log had appended when it was begun.
+    appended: u64,
+    live_bytes: u64,
+    unsynced: u64,
+}
+
+impl Writing<'_> {
+    /// Hands over what has gathered, if it is enough, and waits as the pace says.
+    fn go_on(&mut self, snapshot: &mut SnapshotWriter) -> Result<()> {
+        let bytes = snapshot.write_out(false)?;
+        if bytes == 0 {
+            return Ok(());
+        }
+        // All of it is written, and then read.
+        let total = 2 * snapshot.bytes().max(self.live_bytes);
+        (self.progress)(Progress { done: snapshot.bytes(), total });
+        self.unsynced += bytes;
+        if self.unsynced >= SYNC_EVERY {
+            snapshot.sync()?;
+            self.unsynced = 0;
+        }
+        let grown = self.engine.appended_bytes()? - self.appended;
+        let time = match self.pace {
+            Pace::Fast | Pace::Closing => Duration::ZERO,
+            // The snapshot has to be whole when the log has grown by half its size.
+            Pace::Background if grown * 2 >= snapshot.bytes() => Duration::ZERO,
+            Pace::Background => time_of(bytes),
+        };
+        match self.engine.compaction.signal.pause(time) {
+            true => Ok(()),
+            false => Err(Error::closed()),
+        }
+    }
+}
+
+/// About how many bytes of a snapshot the states of an index take.
+pub(super) fn state_bytes(index: &Index) -> u64 {
+    let totals = index.states().totals();
+    totals.bytes + totals.count.saturating_mul(STATE_FRAME_BYTES)
 }
 
 /// How long writing so many bytes may take.

@@ -1,11 +1,12 @@
-//! A snapshot beside the index, topic by topic, before anything that it replaces is given up.
+//! A snapshot beside the index, topic by topic and state by state, before anything that it replaces is given up.
 
+use std::iter::Peekable;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::entry::Entry;
-use crate::format::snapshot::Values;
-use crate::index::Topic;
+use crate::format::snapshot::{State, Values};
+use crate::index::{self, StateId, States, Topic};
 use crate::key::CommittedOffset;
 
 /// Walks through a snapshot and the topics that it was written from, in the same order.
@@ -105,10 +106,60 @@ impl<'a> Comparison<'a> {
     }
 }
 
+/// Walks through the states of a snapshot and those of the index that it was written from, by the same
+/// rules.
+pub(super) struct StateComparison<'a> {
+    states: &'a States,
+    /// The states that have to come, in order.
+    expected: Peekable<Box<dyn Iterator<Item = (Arc<str>, index::State)> + 'a>>,
+}
+
+impl<'a> StateComparison<'a> {
+    /// States up to the seq `covered` have to be there.
+    pub(super) fn new(states: &'a States, covered: u64) -> StateComparison<'a> {
+        let of_group = move |group: Arc<str>| {
+            let of_group = states.of_group(&group).into_iter();
+            of_group.filter(move |state| state.seq <= covered).map(move |s| (group.clone(), s))
+        };
+        let expected: Box<dyn Iterator<Item = _>> =
+            Box::new(states.all_groups().into_iter().flat_map(of_group));
+        StateComparison { states, expected: expected.peekable() }
+    }
+
+    /// Takes the next state of the snapshot.
+    pub(super) fn state(&mut self, found: &State<'_>) -> Result<()> {
+        let State { seq, group, owner, name, part, bytes } = *found;
+        let id = StateId { group, owner, name, part };
+        if let Some((group, missing)) = self.expected.next_if(|(group, next)| next.id(group) < id) {
+            return Err(lacks(&group, &missing));
+        }
+        let expected = self.expected.next_if(|(group, next)| next.id(group) == id);
+        let is_expected = expected.is_none_or(|(_, expected)| expected.seq == seq);
+        let agrees = self
+            .states
+            .get(id)
+            .is_none_or(|(now, held)| now > seq || now == seq && held.as_slice() == bytes);
+        if is_expected && agrees {
+            return Ok(());
+        }
+        Err(differs(group, name, &format!("has another state of owner {owner}, part {part}")))
+    }
+
+    /// Checks that nothing is missing at the end.
+    pub(super) fn finish(mut self) -> Result<()> {
+        self.expected.next().map_or(Ok(()), |(group, missing)| Err(lacks(&group, &missing)))
+    }
+}
+
+fn lacks(group: &str, state: &index::State) -> Error {
+    let what = format!("lacks the state of owner {}, part {}", state.owner, state.part);
+    differs(group, &state.name, &what)
+}
+
 /// Memory or the device has changed bits: whichever it was, the log is not given up for this file.
-fn differs(group: &str, topic: &str, what: &str) -> Error {
+fn differs(group: &str, name: &str, what: &str) -> Error {
     Error::corrupt(format!(
-        "the snapshot that was just written differs from memory: group {group:?}, topic {topic:?} \
-         {what}; it was not used"
+        "the snapshot that was just written differs from memory: group {group:?}, name {name:?} {what}; \
+         it was not used"
     ))
 }

@@ -7,11 +7,13 @@ use crate::error::{Error, Result};
 use crate::format::entry::{Entries, Entry};
 use crate::format::header::{FileHeader, FileKind, HEADER_LEN, HeaderError};
 use crate::format::mark::{Mark as FileMark, MarkState, read_marks};
+use crate::format::snapshot::State;
 use crate::format::{RECORDS_START, scan};
 use crate::io::disk::DiskDir;
 use crate::io::{Access, Dir, SegmentFile};
 use crate::options::WritePath;
 use crate::segment::{Way, read_records};
+use crate::state::StateChange;
 
 use super::recover::header_error;
 
@@ -125,6 +127,13 @@ fn describe<'a>(record: scan::Record<'a>, names: &'a mut Names) -> Record<'a> {
             });
             values.collect::<Option<_>>().map_or(Body::Malformed { kind }, Body::Values)
         }
+        scan::Body::State(state) => {
+            let State { seq, group, owner, name, part, bytes } = state;
+            Body::State(
+                seq,
+                Change::State { group, owner, name, part, change: StateChange::Put(bytes) },
+            )
+        }
         scan::Body::Seal(seal) => Body::Seal { next_seq: seal.next_seq },
         scan::Body::Unknown => Body::Unknown { kind },
         scan::Body::Malformed => Body::Malformed { kind },
@@ -142,10 +151,7 @@ fn changes<'a>(entries: Entries<'a>, names: &'a Names) -> Option<Vec<Change<'a>>
     entries
         .map(|entry| {
             let entry = entry.ok()?;
-            let (Entry::Set { name, .. }
-            | Entry::Delete { name, .. }
-            | Entry::DeleteTopic { name }) = entry;
-            let (group, topic) = names.get(name as usize)?;
+            let (group, topic) = names.get(entry.name() as usize)?;
             Some(change(entry, (group, topic)))
         })
         .collect()
@@ -174,5 +180,8 @@ pub(super) fn change<'a>(entry: Entry<'a>, (group, topic): (&'a str, &'a str)) -
         },
         Entry::Delete { partition, .. } => Change::Delete { group, topic, partition },
         Entry::DeleteTopic { .. } => Change::DeleteTopic { group, topic },
+        Entry::State { part, owner, change, .. } => {
+            Change::State { group, owner, name: topic, part, change }
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::observe;
 use crate::report::ExpiryReport;
 
 use super::Engine;
-use super::log::Change;
+use super::changes::{Change, Changes};
 
 /// About how many bytes of records a step deletes with, the names of the topics counted: it has to
 /// fit into the smallest segment, and the log's lock is held for as long as it takes.
@@ -95,7 +95,7 @@ impl Engine {
         if changes.is_empty() {
             return Ok(None);
         }
-        let seq = log.append(&self.index, &changes, self.durable())?;
+        let seq = log.append(&self.index, Changes::of_keys(&changes), self.durable())?;
         log.count_as_expired(changes.len() as u64);
         Ok(Some((seq, changes.len() as u64)))
     }

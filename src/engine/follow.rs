@@ -15,6 +15,7 @@ use crate::io::lock::store_in;
 use crate::io::{Access, Dir};
 use crate::key::{CommittedOffset, Key};
 use crate::report::{RecoveryReport, Refreshed};
+use crate::state::StateOwner;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -22,6 +23,7 @@ use super::live::{LiveLog, Seen, Visit, open_segment};
 use super::load::Snapshots;
 use super::open::{Files, no_store};
 use super::read_log::{check_first, check_ground};
+use super::states::{read_state, visit_states};
 
 /// How often the directory is looked at before an error is believed although its files go on
 /// changing. A writer would have to finish that many compactions while one snapshot is read each
@@ -170,6 +172,32 @@ impl Follower {
     /// The groups that have a value.
     pub(crate) fn groups(&self) -> Vec<String> {
         self.shown.load().groups()
+    }
+
+    /// The bytes of a state.
+    pub(crate) fn state(
+        &self,
+        group: &str,
+        owner: StateOwner,
+        name: &str,
+        part: i32,
+    ) -> Option<Vec<u8>> {
+        read_state(&self.shown.load(), group, owner, name, part)
+    }
+
+    /// Visits the states of a group that an owner has.
+    pub(crate) fn visit_states(
+        &self,
+        group: &str,
+        owner: StateOwner,
+        visit: impl FnMut(&str, i32, &[u8]),
+    ) {
+        visit_states(&self.shown.load_full(), group, owner, visit);
+    }
+
+    /// The groups that have a state of an owner.
+    pub(crate) fn groups_with_state(&self, owner: StateOwner) -> Vec<String> {
+        self.shown.load().states().groups_of(owner.number())
     }
 
     /// The last data record that was read.

@@ -1,12 +1,16 @@
 //! What salvage has found so far: of each key the newest value, and up to where that is known.
 
+mod states;
+
 use std::collections::BTreeMap;
 
 use crate::error::Result;
 use crate::format::entry::{Entries, Entry, EntryError};
-use crate::format::snapshot::Values;
+use crate::format::snapshot::{State, Values};
+use crate::index::StateId;
 
 use super::recover::entry_error;
+pub(super) use states::{HarvestedStates, Left};
 
 /// A value that was read.
 #[derive(Debug)]
@@ -81,12 +85,18 @@ impl Topic {
 #[derive(Debug, Default)]
 pub(super) struct Harvest {
     topics: BTreeMap<(String, String), Topic>,
+    states: HarvestedStates,
 }
 
 impl Harvest {
     /// All topics, by group and name.
     pub(super) fn topics(&self) -> impl Iterator<Item = ((&str, &str), &Topic)> {
         self.topics.iter().map(|((group, name), topic)| ((group.as_str(), name.as_str()), topic))
+    }
+
+    /// All states.
+    pub(super) fn states(&self) -> &HarvestedStates {
+        &self.states
     }
 
     /// Notes that there was such a topic.
@@ -121,7 +131,12 @@ impl Harvest {
         Ok(true)
     }
 
-    /// Takes the changes of a batch, and counts those whose topic is not known.
+    /// Takes a state of a snapshot that covers the history up to `covers`.
+    pub(super) fn state(&mut self, state: &State<'_>, covers: u64) {
+        self.states.state(state, covers);
+    }
+
+    /// Takes the changes of a batch, and counts those whose name is not known.
     pub(super) fn batch(
         &mut self,
         entries: Entries<'_>,
@@ -136,10 +151,7 @@ impl Harvest {
                 Err(error @ EntryError::UnknownShape(_)) => return Err(entry_error(error)),
                 Err(EntryError::Malformed) => return Ok(lost + 1),
             };
-            let (Entry::Set { name, .. }
-            | Entry::Delete { name, .. }
-            | Entry::DeleteTopic { name }) = entry;
-            let Some((group, name)) = names.get(&name) else {
+            let Some((group, name)) = names.get(&entry.name()) else {
                 lost += 1;
                 continue;
             };
@@ -152,6 +164,9 @@ impl Harvest {
                 }
                 Entry::Delete { partition, .. } => topic.put(partition, seq, seq, None),
                 Entry::DeleteTopic { .. } => topic.deleted = topic.deleted.max(seq),
+                Entry::State { part, owner, change, .. } => {
+                    self.states.change(StateId { group, owner, name, part }, change, seq);
+                }
             }
         }
         Ok(lost)

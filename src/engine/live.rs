@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use crate::dump::Change;
 use crate::error::{Error, Result};
-use crate::format::entry::Entry;
 use crate::format::mark::Mark;
 use crate::format::names;
 use crate::format::scan::{Body, Ending, Remains, Scanner, Step, Stop, end_of_data, search};
@@ -56,10 +55,7 @@ impl Seen<'_> {
         self.seq = seq;
         for entry in entries.clone().flatten() {
             self.changes += 1;
-            let (Entry::Set { name, .. }
-            | Entry::Delete { name, .. }
-            | Entry::DeleteTopic { name }) = entry;
-            if let (Some(visit), Some(topic)) = (&mut self.visit, names.topic(name)) {
+            if let (Some(visit), Some(topic)) = (&mut self.visit, names.topic(entry.name())) {
                 visit(Seq(seq), &change(entry, (topic.group(), topic.name())));
             }
         }

@@ -11,13 +11,14 @@ use crate::format::mark::read_marks;
 use crate::format::names;
 use crate::format::record::kind;
 use crate::format::scan::{Body, Ending};
-use crate::format::snapshot::{Base, Values};
-use crate::index::{Builder, Index, Topic, Value, Writer};
+use crate::format::snapshot::{Base, State, Values};
+use crate::index::{Builder, Index, StateId, Topic, Value, Writer};
 use crate::io::{Access, Dir, SegmentFile};
 use crate::report::RecoveryReport;
 use crate::segment::{End, RecordReader, Way, read_records};
 
-use super::compare::Comparison;
+use super::compact::state_bytes;
+use super::compare::{Comparison, StateComparison};
 use super::open::Files;
 use super::read_log::{Ground, check_store, foreign_is_damage};
 use super::recover::{entry_error, header_error, malformed};
@@ -83,9 +84,13 @@ impl Snapshots<'_> {
             chain: base.chain,
         };
         let ground = Ground { end, salt: base.salt, durable: snapshot.durable };
-        let written = Written { keys: report.snapshot_keys, bytes: snapshot.header.size };
         let epoch = snapshot.header.epoch;
         let (index, writer) = builder.finish();
+        let written = Written {
+            keys: report.snapshot_keys,
+            bytes: snapshot.header.size,
+            state_bytes: state_bytes(&index),
+        };
         Ok((index, writer, Some(LoadedSnapshot { covers, store_id, epoch, ground, written })))
     }
 }
@@ -137,7 +142,20 @@ impl Snapshot {
     /// Reads all of it and returns the place in the history that it stands for.
     fn load(&self, builder: &mut Builder, report: &mut RecoveryReport) -> Result<Base> {
         let records = Records { file: &*self.file, path: &self.path, header: &self.header };
-        let base = records.read(|_, values| {
+        // The states are behind all values.
+        let mut has_states = false;
+        let base = records.read(|_, part| {
+            let values = match part {
+                Part::Values(values) if !has_states => values,
+                Part::Values(_) => return Err(malformed()),
+                Part::State(state) => {
+                    has_states = true;
+                    let State { seq, group, owner, name, part, bytes } = state;
+                    let id = StateId { group, owner, name, part };
+                    let is_right = seq <= self.durable && builder.state(id, bytes, seq);
+                    return if is_right { Ok(()) } else { Err(malformed()) };
+                }
+            };
             if !builder.topic(values.group, values.topic) {
                 return Err(malformed());
             }
@@ -170,6 +188,12 @@ impl Snapshot {
     }
 }
 
+/// What a record of a snapshot holds.
+pub(super) enum Part<'a> {
+    Values(Values<'a>),
+    State(State<'a>),
+}
+
 /// The records of a snapshot file, of which everything else is known.
 #[derive(Debug)]
 pub(super) struct Records<'a> {
@@ -179,12 +203,9 @@ pub(super) struct Records<'a> {
 }
 
 impl Records<'_> {
-    /// Calls `visit` with the position and the values of each record, up to the seal. All of the file
+    /// Calls `visit` with the position and the content of each record, up to the seal. All of the file
     /// has to be right.
-    pub(super) fn read(
-        &self,
-        mut visit: impl FnMut(u64, Values<'_>) -> Result<()>,
-    ) -> Result<Base> {
+    pub(super) fn read(&self, mut visit: impl FnMut(u64, Part<'_>) -> Result<()>) -> Result<Base> {
         let way = Way::of(self.file);
         read_records(self.file, self.header, way, |reader| self.visit(reader, &mut visit))
     }
@@ -192,7 +213,7 @@ impl Records<'_> {
     fn visit(
         &self,
         reader: &mut RecordReader<'_>,
-        visit: &mut dyn FnMut(u64, Values<'_>) -> Result<()>,
+        visit: &mut dyn FnMut(u64, Part<'_>) -> Result<()>,
     ) -> Result<Base> {
         let failed = |error| Error::io("read a snapshot", self.path, error);
         let mut base = None;
@@ -204,7 +225,8 @@ impl Records<'_> {
                         base = Some(first);
                         Ok(())
                     }
-                    (Body::Values(values), Some(_)) => visit(position, values),
+                    (Body::Values(values), Some(_)) => visit(position, Part::Values(values)),
+                    (Body::State(state), Some(_)) => visit(position, Part::State(state)),
                     (Body::Seal(_), Some(_)) => Ok(()),
                     (Body::Unknown, Some(_)) if record.kind & kind::OPTIONAL != 0 => Ok(()),
                     _ => Err(malformed()),
@@ -223,19 +245,27 @@ impl Records<'_> {
     }
 
     /// Checks that the snapshot says what an index says, which may have changed since it was
-    /// written: every value of `topics` up to `covered` is there, and none that never was. `go_on` is
-    /// asked at each record, with its position.
+    /// written: every value of `topics` and every state up to `covered` is there, and none that never
+    /// was. `go_on` is asked at each record, with its position.
     pub(super) fn compare(
         &self,
+        index: &Index,
         topics: &[Arc<Topic>],
         covered: u64,
         mut go_on: impl FnMut(u64) -> Result<()>,
     ) -> Result<()> {
         let mut comparison = Comparison::new(topics, covered);
-        self.read(|position, values| {
+        let mut states = StateComparison::new(index.states(), covered);
+        self.read(|position, part| {
             go_on(position)?;
-            comparison.values(values)
+            match part {
+                Part::Values(values) => comparison.values(values),
+                Part::State(state) => states.state(&state),
+            }
         })?;
-        comparison.finish().map_err(|error| error.with_path(self.path))
+        comparison
+            .finish()
+            .and_then(|()| states.finish())
+            .map_err(|error| error.with_path(self.path))
     }
 }

@@ -17,6 +17,7 @@ use crate::io::latch::Latch;
 use crate::observe;
 use crate::segment::{Appender, End, NameTag, Segment};
 
+use super::changes::{Change, Changes, NewValue, StateEdit, StateNames};
 use super::compact::Compaction;
 use super::numbers::Counts;
 use super::quota::Quotas;
@@ -24,37 +25,6 @@ use super::spare::Spare;
 
 /// The size of a new store's first segment, unless the limit is lower.
 pub(crate) const FIRST_SEGMENT_SIZE: u64 = 64 << 10;
-
-/// One change of a batch.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Change<'a> {
-    /// Sets the value of a partition. The seq of the value is given by the log.
-    Set { topic: &'a Arc<Topic>, partition: i32, value: NewValue<'a> },
-    /// Deletes a partition's value.
-    Delete { topic: &'a Arc<Topic>, partition: i32 },
-    /// Deletes the values of all partitions.
-    DeleteTopic { topic: &'a Arc<Topic> },
-}
-
-impl<'a> Change<'a> {
-    pub(crate) fn topic(&self) -> &'a Arc<Topic> {
-        match *self {
-            Change::Set { topic, .. }
-            | Change::Delete { topic, .. }
-            | Change::DeleteTopic { topic } => topic,
-        }
-    }
-}
-
-/// A checked value that has no seq yet.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NewValue<'a> {
-    pub(crate) offset: i64,
-    pub(crate) leader_epoch: Option<i32>,
-    pub(crate) timestamp_ms: i64,
-    pub(crate) expire_at_ms: Option<i64>,
-    pub(crate) metadata: &'a str,
-}
 
 /// What the log needs to begin the next segment.
 #[derive(Debug)]
@@ -112,6 +82,8 @@ pub(crate) struct Log {
     /// Where batches are built.
     batch: RecordBuffer,
     writer: Writer,
+    /// The ids of the names of states.
+    state_names: StateNames,
     surroundings: Surroundings,
     unflushed: Vec<Sealed>,
     past: Past,
@@ -136,6 +108,7 @@ impl Log {
             appender,
             batch: RecordBuffer::default(),
             writer,
+            state_names: StateNames::default(),
             surroundings,
             unflushed: Vec::new(),
             past,
@@ -210,7 +183,7 @@ impl Log {
     /// Asks for a compaction if the sealed segments have grown large enough.
     pub(crate) fn consider_compaction(&self, index: &Index) {
         let sealed = self.past.segments.iter().map(|segment| segment.size).sum();
-        self.surroundings.compaction.consider(sealed, index.keys());
+        self.surroundings.compaction.consider(sealed, index);
     }
 
     /// Whether the active segment has data that could be sealed.
@@ -221,7 +194,7 @@ impl Log {
 
     /// Goes on in a new segment.
     pub(crate) fn seal(&mut self, index: &Index, durable: u64) -> Result<()> {
-        self.roll(room_for(&[], 0), self.least_size(index), durable)
+        self.roll(room_for(Changes::of_keys(&[]), 0), self.least_size(index), durable)
     }
 
     /// Bytes that an open has to read behind the snapshot, about.
@@ -271,17 +244,19 @@ impl Log {
     pub(crate) fn append(
         &mut self,
         index: &Index,
-        changes: &[Change<'_>],
+        changes: Changes<'_>,
         durable: u64,
     ) -> Result<u64> {
         self.check_open()?;
-        self.surroundings.quotas.check(index, changes)?;
+        self.surroundings.quotas.check(index, changes.keys)?;
+        changes.check(index)?;
+        self.state_names.trim();
         loop {
             let (len, unnamed) = self.encode(changes);
             if unnamed == 0 && self.appender.has_room(len) {
                 break;
             }
-            let names: usize = self.unnamed(changes).map(record_len_of_name).sum();
+            let names: usize = self.unnamed(changes).map(|(g, n)| Name::record_len(g, n)).sum();
             if unnamed > 0 && self.appender.has_room(names + len) && self.appender.has_ids(unnamed)
             {
                 self.append_names(changes, durable)?;
@@ -296,9 +271,13 @@ impl Log {
         // A delete may empty its topic, which then leaves the index: not before the batch has set
         // what it sets there.
         let sets = |change: &&Change<'_>| matches!(change, Change::Set { .. });
-        changes.iter().filter(sets).for_each(|change| self.apply(index, change, seq));
+        changes.keys.iter().filter(sets).for_each(|change| self.apply(index, change, seq));
         let deletes = |change: &&Change<'_>| !sets(change);
-        changes.iter().filter(deletes).for_each(|change| self.apply(index, change, seq));
+        changes.keys.iter().filter(deletes).for_each(|change| self.apply(index, change, seq));
+        for edit in changes.states {
+            let applied = index.states().change(edit.id, edit.change, seq);
+            debug_assert!(applied, "the length was checked under the lock");
+        }
         if self.appender.is_half_full() && !self.surroundings.spare.is_wanted() {
             self.surroundings.spare.want(self.next_size(index));
         }
@@ -307,11 +286,11 @@ impl Log {
 
     /// Encodes the batch with the ids that its names have now, and counts those that have none. An
     /// id has the same length as the lack of one, so the length is right in any case.
-    fn encode(&mut self, changes: &[Change<'_>]) -> (usize, u32) {
+    fn encode(&mut self, changes: Changes<'_>) -> (usize, u32) {
         let mut unnamed = 0;
         let base_ms = self.appender.base_ms();
         let body = self.batch.start();
-        for change in changes {
+        for change in changes.keys {
             let tag = NameTag(change.topic().tag());
             let name = self.appender.name_id(tag).unwrap_or_else(|| {
                 unnamed += 1;
@@ -332,28 +311,54 @@ impl Log {
             };
             entry.encode(body, base_ms);
         }
+        for StateEdit { id, change } in changes.states {
+            let tag = self.state_names.get(id.group, id.name);
+            let name = tag.and_then(|tag| self.appender.name_id(tag)).unwrap_or_else(|| {
+                unnamed += 1;
+                0
+            });
+            let (part, owner, change) = (id.part, id.owner, *change);
+            Entry::State { name, part, owner, change }.encode(body, base_ms);
+        }
         (self.batch.len(), unnamed)
     }
 
-    /// The topics that have no id in the active segment. One that stands in several places of the
+    /// The names that have no id in the active segment. One that stands in several places of the
     /// batch may come several times.
-    fn unnamed<'a>(&self, changes: &'a [Change<'a>]) -> impl Iterator<Item = &'a Arc<Topic>> {
-        let appender = &self.appender;
-        distinct_topics(changes)
-            .filter(move |topic| appender.name_id(NameTag(topic.tag())).is_none())
+    fn unnamed<'a>(&self, changes: Changes<'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let topics = changes.topics().filter(|topic| self.id_of_topic(topic).is_none());
+        let names = changes.state_names();
+        let names = names.filter(|(group, name)| self.id_of_state(group, name).is_none());
+        topics.map(|topic| (topic.group(), topic.name())).chain(names)
     }
 
-    fn append_names(&mut self, changes: &[Change<'_>], durable: u64) -> Result<()> {
-        for topic in distinct_topics(changes) {
-            if self.appender.name_id(NameTag(topic.tag())).is_none() {
-                let tag = self
-                    .appender
-                    .append_name(topic.group(), topic.name(), durable)
-                    .map_err(|error| self.failed(error))?;
+    fn id_of_topic(&self, topic: &Topic) -> Option<u32> {
+        self.appender.name_id(NameTag(topic.tag()))
+    }
+
+    fn id_of_state(&self, group: &str, name: &str) -> Option<u32> {
+        self.appender.name_id(self.state_names.get(group, name)?)
+    }
+
+    fn append_names(&mut self, changes: Changes<'_>, durable: u64) -> Result<()> {
+        for topic in changes.topics() {
+            if self.id_of_topic(topic).is_none() {
+                let tag = self.append_name(topic.group(), topic.name(), durable)?;
                 topic.set_tag(tag.0);
             }
         }
+        for (group, name) in changes.state_names() {
+            if self.id_of_state(group, name).is_none() {
+                let tag = self.append_name(group, name, durable)?;
+                self.state_names.set(group, name, tag);
+            }
+        }
         Ok(())
+    }
+
+    fn append_name(&mut self, group: &str, name: &str, durable: u64) -> Result<NameTag> {
+        let appended = self.appender.append_name(group, name, durable);
+        appended.map_err(|error| self.failed(error))
     }
 
     fn apply(&mut self, index: &Index, change: &Change<'_>, seq: u64) {
@@ -443,7 +448,7 @@ impl Log {
     /// The size of a segment that may be for a log that just begins again.
     pub(crate) fn least_size(&self, index: &Index) -> u64 {
         let Surroundings { compaction, segment_size, .. } = &self.surroundings;
-        let share = compaction.live_bytes(index.keys()) / 8;
+        let share = compaction.live_bytes(index) / 8;
         share.next_power_of_two().max(FIRST_SEGMENT_SIZE).min(*segment_size)
     }
 
@@ -453,20 +458,7 @@ impl Log {
     }
 }
 
-fn distinct_topics<'a>(changes: &'a [Change<'a>]) -> impl Iterator<Item = &'a Arc<Topic>> {
-    changes.iter().enumerate().filter_map(|(i, change)| {
-        let topic = change.topic();
-        let repeated = i > 0 && Arc::ptr_eq(topic, changes[i - 1].topic());
-        (!repeated).then_some(topic)
-    })
-}
-
-fn record_len_of_name(topic: &Arc<Topic>) -> usize {
-    Name::record_len(topic.group(), topic.name())
-}
-
 /// The size of a segment that has room for the changes, their names, and what every segment has.
-fn room_for(changes: &[Change<'_>], len: usize) -> usize {
-    let names: usize = distinct_topics(changes).map(record_len_of_name).sum();
-    RECORDS_START as usize + Start::RECORD_LEN + names + len + Seal::RECORD_LEN
+fn room_for(changes: Changes<'_>, len: usize) -> usize {
+    RECORDS_START as usize + Start::RECORD_LEN + changes.len_of_names() + len + Seal::RECORD_LEN
 }

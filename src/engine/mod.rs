@@ -5,6 +5,7 @@
 
 mod background;
 mod backup;
+mod changes;
 mod commit;
 mod compact;
 mod compare;
@@ -30,6 +31,7 @@ mod shuttle;
 mod signal;
 mod snapshot;
 mod spare;
+mod states;
 mod sync;
 mod topics;
 mod verify;

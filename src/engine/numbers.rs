@@ -23,14 +23,16 @@ pub(crate) struct Counts {
 impl Engine {
     /// The numbers of this moment.
     pub(crate) fn stats(&self) -> Stats {
-        let keys = self.index.keys();
+        let states = self.index.states().totals();
         // Numbers have to be had of a poisoned store, too.
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let (segments, log_bytes) = log.segments();
         let (counts, grown_bytes) = (log.counts(), log.grown_bytes());
         drop(log);
         let stats = Stats {
-            keys,
+            keys: self.index.keys(),
+            states: states.count,
+            state_bytes: states.bytes,
             segments,
             log_bytes,
             batches: counts.batches,
@@ -40,7 +42,7 @@ impl Engine {
             appended_bytes: grown_bytes,
             flush_latency: self.flush_latency.read(),
             snapshot_bytes: self.compaction.snapshot_bytes(),
-            live_bytes: self.compaction.live_bytes(keys),
+            live_bytes: self.compaction.live_bytes(&self.index),
             compaction: self.compaction.stats(),
             groups: self.index.group_count(),
             memory_bytes: self.index.memory_bytes(),

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::options::Options;
 
-use super::log::Change;
+use super::changes::Change;
 
 /// The limits of a store.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,7 @@ use crate::format::mark::{Mark, MarkState, read_marks};
 use crate::format::names;
 use crate::format::record::{Start, kind};
 use crate::format::scan::{Body, Ending, Record, Remains, Scanner, Step};
-use crate::index::{Index, Set, Topic, Value, Writer};
+use crate::index::{Index, Set, StateId, Topic, Value, Writer};
 use crate::io::{Access, Dir, SegmentFile};
 use crate::options::MAX_SEGMENT_SIZE;
 use crate::report::RecoveryReport;
@@ -301,7 +301,9 @@ impl Replay<'_> {
                     record.kind
                 )));
             }
-            Body::Base(_) | Body::Values(_) | Body::Malformed => return Err(malformed()),
+            Body::Base(_) | Body::Values(_) | Body::State(_) | Body::Malformed => {
+                return Err(malformed());
+            }
         }
         if record.kind & kind::CONTROL == 0 {
             self.last_seq = record.seq;
@@ -309,15 +311,12 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Reads what a batch sets ahead, and deletes what it deletes.
+    /// Reads what a batch sets ahead, deletes what it deletes, and changes states.
     fn batch<'a>(&mut self, entries: Entries<'a>, seq: u64, ahead: &mut Ahead<'a>) -> Result<()> {
         for entry in entries {
             let entry = entry.map_err(entry_error)?;
             self.report.changes += 1;
-            let (Entry::Set { name, .. }
-            | Entry::Delete { name, .. }
-            | Entry::DeleteTopic { name }) = entry;
-            if name as usize >= self.names.ids.len() + ahead.names.len() {
+            if entry.name() as usize >= self.names.ids.len() + ahead.names.len() {
                 return Err(malformed());
             }
             match entry {
@@ -346,6 +345,18 @@ impl Replay<'_> {
                     self.catch_up(ahead);
                     let topic = self.names.topic(name).ok_or_else(malformed)?;
                     self.index.delete_topic(self.writer, topic, seq);
+                }
+                Entry::State { name, part, owner, change } => {
+                    // States do not depend on values, but the name may be ahead.
+                    if name as usize >= self.names.ids.len() {
+                        self.catch_up(ahead);
+                    }
+                    let named = self.names.topic(name).ok_or_else(malformed)?;
+                    let (group, name) = (named.group(), named.name());
+                    let id = StateId { group, owner, name, part };
+                    if !self.index.states().change(id, change, seq) {
+                        return Err(malformed());
+                    }
                 }
             }
         }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::batch::CommitBatch;
-use crate::care::{Gap, Progress, SalvageReport, SalvagedKey, Verdict};
+use crate::care::{Gap, Progress, SalvageReport, SalvagedKey, SalvagedState, Verdict};
 use crate::error::{Error, Result};
 use crate::format::header::{FileHeader, FileKind, HEADER_LEN, HeaderError};
 use crate::format::mark::{Mark, MarkState, read_marks};
@@ -19,11 +19,15 @@ use crate::format::rescue::{Found, Rescue};
 use crate::format::scan::Body;
 use crate::format::snapshot::Base;
 use crate::format::{RECORDS_START, names};
+use crate::index::StateId;
 use crate::io::{Access, Dir, SegmentFile};
 use crate::key::{Commit, Durability, NextOffset, Seq};
 use crate::options::{MAX_SEGMENT_SIZE, Options};
+use crate::state::StateChange;
 
-use super::harvest::Harvest;
+use super::Engine;
+use super::changes::StateEdit;
+use super::harvest::{Harvest, Left};
 use super::open::{Files, open};
 use super::recover::header_error;
 use super::verify::read_lock;
@@ -286,6 +290,10 @@ impl<'a> Salvage<'a> {
                     let knows_time = rescue.knows_time();
                     outcome.whole &= self.harvest.values(values, covers, knows_time)?;
                 }
+                Found::Record { body: Body::State(state), .. } => {
+                    self.report.records += 1;
+                    self.harvest.state(&state, covers);
+                }
                 Found::Record { body: Body::Seal(_), .. } => {}
                 Found::Record { body: Body::Unknown, kind, .. } if kind & kind::OPTIONAL != 0 => {}
                 Found::Record { body: Body::Unknown, kind, .. } => {
@@ -445,12 +453,35 @@ impl<'a> Salvage<'a> {
             }
         }
         commit(&engine, &mut batch)?;
+        self.write_states(&engine, reach)?;
         engine.close()?;
         Ok(self.report)
     }
+
+    /// Judges all states, and writes those that are left.
+    fn write_states(&mut self, engine: &Engine, reach: u64) -> Result<()> {
+        for Left { id, known, bytes } in self.harvest.states().left(&self.report.gaps) {
+            if let Some(bytes) = &bytes {
+                engine.change_states(&[StateEdit { id, change: StateChange::Put(bytes) }])?;
+            }
+            let verdict = match (known >= reach, bytes.is_some()) {
+                (true, is_left) => {
+                    self.report.states_exact += u64::from(is_left);
+                    continue;
+                }
+                (false, true) => Verdict::PossiblyOld,
+                (false, false) => Verdict::Lost,
+            };
+            let StateId { group, owner, name, part } = id;
+            let (group, name, seq) = (group.to_owned(), name.to_owned(), Seq(known));
+            let uncertain = &mut self.report.uncertain_states;
+            uncertain.push(SalvagedState { group, owner, name, part, verdict, seq });
+        }
+        Ok(())
+    }
 }
 
-fn commit(engine: &super::Engine, batch: &mut CommitBatch) -> Result<()> {
+fn commit(engine: &Engine, batch: &mut CommitBatch) -> Result<()> {
     if !batch.is_empty() {
         engine.commit_batch(batch, Durability::Buffered)?;
         batch.clear();

@@ -1,4 +1,4 @@
-//! A snapshot: the newest value of every live key, written beside the log and read before it.
+//! A snapshot: the newest value of every live key, and all states, written beside the log and read before it.
 //!
 //! It is taken while commits go on, so some of its values may be newer than the place in the history
 //! that it stands for. The log behind that place says them again, in order, and of two values the
@@ -14,8 +14,8 @@ use crate::format::header::{FileHeader, FileKind};
 use crate::format::mark::{Mark, MarkState};
 use crate::format::names;
 use crate::format::record::{RecordBuffer, Seal, Seed, chain, kind};
-use crate::format::snapshot::{Base, begin_values, push_value};
-use crate::index::Topic;
+use crate::format::snapshot::{self, Base, push_value, put_names};
+use crate::index::{State, Topic};
 use crate::io::{Access, Dir, GrowingFile};
 use crate::key::CommittedOffset;
 
@@ -40,6 +40,8 @@ pub(super) struct SnapshotWriter {
     position: u64,
     chain: u64,
     keys: u64,
+    /// Bytes of records with states.
+    state_bytes: u64,
 }
 
 impl SnapshotWriter {
@@ -63,6 +65,7 @@ impl SnapshotWriter {
             position: u64::from(RECORDS_START),
             chain: 0,
             keys: 0,
+            state_bytes: 0,
         };
         base.encode(writer.record.start());
         writer.put(kind::BASE);
@@ -79,7 +82,7 @@ impl SnapshotWriter {
                 begun = false;
             }
             if !begun {
-                begin_values(self.record.start(), topic.group(), topic.name());
+                put_names(self.record.start(), topic.group(), topic.name());
                 begun = true;
             }
             let entry = Entry::Set {
@@ -97,6 +100,15 @@ impl SnapshotWriter {
         if begun {
             self.put(kind::VALUES);
         }
+    }
+
+    /// Adds a state of a group. States come behind all values, in their order.
+    pub(super) fn state(&mut self, group: &str, state: &State) {
+        let State { owner, ref name, part, seq, ref bytes } = *state;
+        let before = self.position;
+        snapshot::State { seq, group, owner, name, part, bytes }.encode(self.record.start());
+        self.put(kind::STATE);
+        self.state_bytes += self.position - before;
     }
 
     /// Ends the record that was started.
@@ -170,7 +182,7 @@ impl SnapshotWriter {
                            not used";
             return Err(Error::corrupt(message).with_path(&self.path).at(0));
         }
-        Ok(Written { keys: self.keys, bytes: self.position })
+        Ok(Written { keys: self.keys, bytes: self.position, state_bytes: self.state_bytes })
     }
 
     /// How many bytes it has so far.
@@ -184,4 +196,6 @@ impl SnapshotWriter {
 pub(super) struct Written {
     pub(super) keys: u64,
     pub(super) bytes: u64,
+    /// How many of the bytes are those of states, about.
+    pub(super) state_bytes: u64,
 }

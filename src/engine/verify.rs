@@ -160,6 +160,7 @@ impl Verifier<'_> {
         match whole {
             Ok(whole) => {
                 self.report.keys = whole.index.keys();
+                self.report.states = whole.index.states().totals().count;
                 self.whole(&whole, &read);
             }
             Err(error) => {

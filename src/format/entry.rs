@@ -2,6 +2,7 @@
 
 use super::bytes::{u16_at, u32_at, u64_at};
 use super::record::WORD;
+use crate::state::StateChange;
 
 /// The largest id that a name can have within a segment.
 pub(crate) const MAX_NAME_ID: u32 = (1 << 24) - 1;
@@ -12,6 +13,11 @@ mod shape {
     pub(super) const SET: u8 = 0;
     pub(super) const DELETE: u8 = 1;
     pub(super) const DELETE_TOPIC: u8 = 2;
+    /// Changes a state; the two bits behind say how.
+    pub(super) const STATE: u8 = 3;
+    pub(super) const PUT: u8 = STATE;
+    pub(super) const APPEND: u8 = STATE | 0b0000_0100;
+    pub(super) const DELETE_STATE: u8 = STATE | 0b0000_1000;
     /// A leader epoch follows.
     pub(super) const EPOCH: u8 = 0b0000_0100;
     /// Metadata follows.
@@ -44,6 +50,13 @@ pub(crate) enum Entry<'a> {
     DeleteTopic {
         name: u32,
     },
+    /// Changes a state; its name stands where a topic would.
+    State {
+        name: u32,
+        part: i32,
+        owner: u8,
+        change: StateChange<'a>,
+    },
 }
 
 /// Why the body of a batch whose checksum is right cannot be read.
@@ -56,6 +69,16 @@ pub(crate) enum EntryError {
 }
 
 impl Entry<'_> {
+    /// The id of its name.
+    #[inline(always)]
+    pub(crate) fn name(&self) -> u32 {
+        let (Entry::Set { name, .. }
+        | Entry::Delete { name, .. }
+        | Entry::DeleteTopic { name }
+        | Entry::State { name, .. }) = *self;
+        name
+    }
+
     /// Appends the entry to a body in a segment whose timestamps count from `base_ms`.
     pub(crate) fn encode(&self, body: &mut Vec<u8>, base_ms: i64) {
         match *self {
@@ -109,12 +132,31 @@ impl Entry<'_> {
                 body.extend_from_slice(&partition.to_le_bytes());
             }
             Entry::DeleteTopic { name } => put_first_word(body, shape::DELETE_TOPIC, name),
+            Entry::State { name, part, owner, change } => {
+                let shape = match change {
+                    StateChange::Put(_) => shape::PUT,
+                    StateChange::Append(_) => shape::APPEND,
+                    StateChange::Delete => shape::DELETE_STATE,
+                };
+                put_first_word(body, shape, name);
+                put_state(body, part, owner, change.bytes());
+            }
         }
     }
 }
 
 fn put_first_word(body: &mut Vec<u8>, shape: u8, name: u32) {
     body.extend_from_slice(&(name << 8 | u32::from(shape)).to_le_bytes());
+}
+
+/// Appends what an entry and a snapshot say of a state: part, owner, length and bytes. The length was
+/// checked against [`MAX_STATE_BYTES`](crate::state::MAX_STATE_BYTES).
+pub(super) fn put_state(body: &mut Vec<u8>, part: i32, owner: u8, bytes: &[u8]) {
+    body.extend_from_slice(&part.to_le_bytes());
+    body.extend_from_slice(&((bytes.len() as u32) << 8 | u32::from(owner)).to_le_bytes());
+    body.extend_from_slice(bytes);
+    let padding = bytes.len().next_multiple_of(WORD) - bytes.len();
+    body.extend_from_slice(&[0; WORD][..padding]);
 }
 
 /// The entries of a batch's body. Ends after the first error.
@@ -159,6 +201,7 @@ impl<'a> Entries<'a> {
                 self.take(WORD)?;
                 Ok(Entry::DeleteTopic { name })
             }
+            shape::STATE => self.read_state(shape, name),
             _ => Err(EntryError::UnknownShape(shape)),
         }
     }
@@ -202,6 +245,22 @@ impl<'a> Entries<'a> {
     }
 
     #[cold]
+    fn read_state(&mut self, shape: u8, name: u32) -> Result<Entry<'a>, EntryError> {
+        if !matches!(shape, shape::PUT | shape::APPEND | shape::DELETE_STATE) {
+            return Err(EntryError::UnknownShape(shape));
+        }
+        self.take(WORD)?;
+        let (part, owner, bytes) = take_state(&mut self.rest).ok_or(EntryError::Malformed)?;
+        let change = match shape {
+            shape::PUT => StateChange::Put(bytes),
+            shape::APPEND => StateChange::Append(bytes),
+            _ if bytes.is_empty() => StateChange::Delete,
+            _ => return Err(EntryError::Malformed),
+        };
+        Ok(Entry::State { name, part, owner, change })
+    }
+
+    #[cold]
     fn read_metadata(&mut self) -> Result<&'a str, EntryError> {
         let len = usize::from(u16_at(self.rest.get(..2).ok_or(EntryError::Malformed)?, 0));
         let field = self.take((2 + len).next_multiple_of(WORD))?;
@@ -211,6 +270,18 @@ impl<'a> Entries<'a> {
         }
         std::str::from_utf8(text).map_err(|_| EntryError::Malformed)
     }
+}
+
+/// Takes what [`put_state`] appends from the front of `rest`.
+pub(super) fn take_state<'a>(rest: &mut &'a [u8]) -> Option<(i32, u8, &'a [u8])> {
+    let (fixed, behind) = rest.split_first_chunk::<8>()?;
+    let (part, owner_and_len) = (u32_at(fixed, 0) as i32, u32_at(fixed, WORD));
+    let len = (owner_and_len >> 8) as usize;
+    let (field, behind) = behind.split_at_checked(len.next_multiple_of(WORD))?;
+    let (bytes, padding) = field.split_at(len);
+    let is_right = part >= 0 && padding.iter().all(|byte| *byte == 0);
+    *rest = behind;
+    is_right.then_some((part, owner_and_len as u8, bytes))
 }
 
 fn partition(bytes: &[u8]) -> Result<i32, EntryError> {
@@ -243,6 +314,15 @@ mod tests {
     fn samples() -> Vec<Entry<'static>> {
         let mut samples =
             vec![Entry::Delete { name: 3, partition: i32::MAX }, Entry::DeleteTopic { name: 0 }];
+        for change in [
+            StateChange::Put(&[]),
+            StateChange::Put(&[0xff]),
+            StateChange::Append(b"four"),
+            StateChange::Append(b"fives"),
+            StateChange::Delete,
+        ] {
+            samples.push(Entry::State { name: 9, part: i32::MAX, owner: 200, change });
+        }
         for leader_epoch in [None, Some(0), Some(i32::MAX)] {
             for timestamp_ms in [BASE, BASE - 1, BASE + (1 << 40), i64::MIN, i64::MAX, 0] {
                 for (metadata, expire_at_ms) in [
@@ -298,6 +378,23 @@ mod tests {
     }
 
     #[test]
+    fn a_state_has_a_part_a_known_length_and_zeros_behind_it() {
+        let mut body = Vec::new();
+        let change = StateChange::Append(b"fives");
+        Entry::State { name: 1, part: 2, owner: 3, change }.encode(&mut body, BASE);
+        assert_eq!(body.len(), 12 + 8);
+        for (at, byte) in [(7, 0x80), (9, 6), (9, 9), (17, 1), (0, 0x0b)] {
+            let mut body = body.clone();
+            body[at] = byte;
+            let read = Entries::new(&body, BASE).last();
+            // One more byte of padding can be a byte of the state.
+            let expected =
+                if (at, byte) == (9, 6) { Some(Ok(())) } else { Some(Err(EntryError::Malformed)) };
+            assert_eq!(read.map(|entry| entry.map(drop)), expected, "{byte} at {at}");
+        }
+    }
+
+    #[test]
     fn a_cut_body_is_malformed_and_an_unknown_shape_is_told_apart() {
         for entry in samples() {
             let mut body = Vec::new();
@@ -311,7 +408,9 @@ mod tests {
         assert_eq!(unknown, Some(Err(EntryError::UnknownShape(0x40))));
         let unknown = Entries::new(&[0x21, 0, 0, 0, 0, 0, 0, 0], BASE).last();
         assert_eq!(unknown, Some(Err(EntryError::UnknownShape(0x21))), "a delete does not expire");
-        let unknown = Entries::new(&[0x03, 0, 0, 0], BASE).last();
-        assert_eq!(unknown, Some(Err(EntryError::UnknownShape(0x03))));
+        let unknown = Entries::new(&[0x0f, 0, 0, 0], BASE).last();
+        assert_eq!(unknown, Some(Err(EntryError::UnknownShape(0x0f))), "a fourth way");
+        let unknown = Entries::new(&[0x13, 0, 0, 0], BASE).last();
+        assert_eq!(unknown, Some(Err(EntryError::UnknownShape(0x13))));
     }
 }

@@ -27,7 +27,7 @@ pub(crate) mod kind {
     /// Set on kinds that take no seq of their own.
     pub(crate) const CONTROL: u8 = 0x40;
 
-    /// Commits and deletes that take effect all or none.
+    /// Changes that take effect all or none.
     pub(crate) const BATCH: u8 = 0x01;
     /// The first record of a segment.
     pub(crate) const START: u8 = CONTROL | 0x01;
@@ -41,6 +41,8 @@ pub(crate) mod kind {
     pub(crate) const BASE: u8 = CONTROL | 0x05;
     /// Values of one topic in a snapshot.
     pub(crate) const VALUES: u8 = CONTROL | 0x06;
+    /// One state in a snapshot.
+    pub(crate) const STATE: u8 = CONTROL | 0x07;
 }
 
 /// The part of every checksum that is the same for a session's records in one file.

@@ -4,7 +4,7 @@ use super::RECORDS_START;
 use super::entry::Entries;
 use super::record::{Name, Open, RECORD_HEADER_LEN, RecordHeader, Seal, Seed, Start, WORD, kind};
 use super::scan::{Body, candidates, end_of_data};
-use super::snapshot::{Base, Values};
+use super::snapshot::{Base, State, Values};
 
 /// How many sessions further on than expected a record may be.
 const SESSIONS: u32 = 8;
@@ -152,6 +152,7 @@ impl<'a> Rescue<'a> {
             kind::NAME => Name::decode(raw).map(Body::Name),
             kind::BASE => Base::decode(raw).map(Body::Base),
             kind::VALUES => Values::decode(raw, base_ms).map(Body::Values),
+            kind::STATE => State::decode(raw).map(Body::State),
             kind::BATCH => Some(Body::Batch(Entries::new(raw, base_ms))),
             kind::SEAL => Seal::decode(raw).map(Body::Seal),
             _ => Some(Body::Unknown),

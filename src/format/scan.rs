@@ -5,7 +5,7 @@ use super::entry::Entries;
 use super::record::{
     Name, Open, RECORD_HEADER_LEN, RecordHeader, Seal, Seed, Start, WORD, chain, kind,
 };
-use super::snapshot::{Base, Values};
+use super::snapshot::{Base, State, Values};
 
 /// One record whose checksum is right.
 #[derive(Clone, Debug)]
@@ -30,6 +30,7 @@ pub(crate) enum Body<'a> {
     Seal(Seal),
     Base(Base),
     Values(Values<'a>),
+    State(State<'a>),
     /// A kind that this version does not know.
     Unknown,
     /// A known kind whose body makes no sense although its checksum is right. No crash and no rot
@@ -208,7 +209,12 @@ impl Scanner {
             Body::Malformed => self.stopped = Some(Stop::Malformed),
             Body::Start(start) => self.base_ms = start.base_ms,
             Body::Base(base) => self.base_ms = base.base_ms,
-            Body::Open(_) | Body::Name(_) | Body::Batch(_) | Body::Values(_) | Body::Unknown => {}
+            Body::Open(_)
+            | Body::Name(_)
+            | Body::Batch(_)
+            | Body::Values(_)
+            | Body::State(_)
+            | Body::Unknown => {}
         }
         if !matches!(record.body, Body::Seal(_) | Body::Malformed) {
             self.chain = chain(self.chain, header.checksum());
@@ -231,6 +237,7 @@ impl Scanner {
             kind::NAME => Name::decode(raw).map(Body::Name),
             kind::BASE => Base::decode(raw).map(Body::Base),
             kind::VALUES => Values::decode(raw, self.base_ms).map(Body::Values),
+            kind::STATE => State::decode(raw).map(Body::State),
             kind::BATCH => Some(Body::Batch(Entries::new(raw, self.base_ms))),
             kind::SEAL => Seal::decode(raw)
                 .filter(|seal| seal.chain == self.chain && seal.next_seq >= self.next_seq)

@@ -1,7 +1,7 @@
-//! What only snapshots have: where in the history they stand, and the values of a topic.
+//! What only snapshots have: where in the history they stand, the values of a topic, and a state.
 
 use super::bytes::{u16_at, u32_at, u64_at};
-use super::entry::{Entries, Entry, EntryError};
+use super::entry::{Entries, Entry, EntryError, put_state, take_state};
 use super::record::WORD;
 
 /// The body of a snapshot's first record: the end of the log that it stands for.
@@ -64,9 +64,9 @@ pub(crate) struct Values<'a> {
 /// The lengths of the names.
 const FIXED_LEN: usize = 2 * size_of::<u16>();
 
-/// Begins the body of a record with values. Both names were checked against the limit of 32,767
-/// bytes.
-pub(crate) fn begin_values(body: &mut Vec<u8>, group: &str, topic: &str) {
+/// Begins the body of a record with values, or with a state. Both names were checked against the limit
+/// of 32,767 bytes.
+pub(crate) fn put_names(body: &mut Vec<u8>, group: &str, topic: &str) {
     let start = body.len();
     body.extend_from_slice(&(group.len() as u16).to_le_bytes());
     body.extend_from_slice(&(topic.len() as u16).to_le_bytes());
@@ -84,21 +84,24 @@ pub(crate) fn push_value(body: &mut Vec<u8>, seq: u64, value: &Entry<'_>, base_m
 impl<'a> Values<'a> {
     /// Reads the names in front of the values.
     pub(crate) fn decode(body: &'a [u8], base_ms: i64) -> Option<Values<'a>> {
-        let lengths = body.get(..FIXED_LEN)?;
-        let (group_len, topic_len) =
-            (usize::from(u16_at(lengths, 0)), usize::from(u16_at(lengths, 2)));
-        let end = FIXED_LEN + group_len + topic_len;
-        let group = body.get(FIXED_LEN..FIXED_LEN + group_len)?;
-        let topic = body.get(FIXED_LEN + group_len..end)?;
-        let padding = body.get(end..end.next_multiple_of(WORD))?;
-        let names = (std::str::from_utf8(group).ok()?, std::str::from_utf8(topic).ok()?);
-        let rest = body.get(end.next_multiple_of(WORD)..)?;
-        let is_padded = padding.iter().all(|byte| *byte == 0);
-        let is_whole = [group, topic, rest].iter().all(|part| !part.is_empty());
-        let (group, topic) = names;
-        let entries = Entries::new(rest, base_ms);
-        (is_padded && is_whole).then_some(Values { group, topic, entries })
+        let (group, topic, rest) = names(body)?;
+        Some(Values { group, topic, entries: Entries::new(rest, base_ms) })
     }
+}
+
+/// The two names at the front of a body, and what is behind them, which is something.
+fn names(body: &[u8]) -> Option<(&str, &str, &[u8])> {
+    let lengths = body.get(..FIXED_LEN)?;
+    let (group_len, name_len) = (usize::from(u16_at(lengths, 0)), usize::from(u16_at(lengths, 2)));
+    let end = FIXED_LEN + group_len + name_len;
+    let group = body.get(FIXED_LEN..FIXED_LEN + group_len)?;
+    let name = body.get(FIXED_LEN + group_len..end)?;
+    let padding = body.get(end..end.next_multiple_of(WORD))?;
+    let rest = body.get(end.next_multiple_of(WORD)..)?;
+    let is_padded = padding.iter().all(|byte| *byte == 0);
+    let is_whole = [group, name, rest].iter().all(|part| !part.is_empty());
+    let names = (std::str::from_utf8(group).ok()?, std::str::from_utf8(name).ok()?);
+    (is_padded && is_whole).then_some((names.0, names.1, rest))
 }
 
 impl<'a> Iterator for Values<'a> {
@@ -117,6 +120,35 @@ impl<'a> Iterator for Values<'a> {
             self.entries = Entries::new(&[], 0);
         }
         Some(value)
+    }
+}
+
+/// The body of a record with one state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct State<'a> {
+    /// The seq of its newest change.
+    pub(crate) seq: u64,
+    pub(crate) group: &'a str,
+    pub(crate) owner: u8,
+    pub(crate) name: &'a str,
+    pub(crate) part: i32,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> State<'a> {
+    /// Appends the body. Both names and the length were checked against their limits.
+    pub(crate) fn encode(&self, body: &mut Vec<u8>) {
+        put_names(body, self.group, self.name);
+        body.extend_from_slice(&self.seq.to_le_bytes());
+        put_state(body, self.part, self.owner, self.bytes);
+    }
+
+    pub(crate) fn decode(body: &'a [u8]) -> Option<State<'a>> {
+        let (group, name, rest) = names(body)?;
+        let (seq, mut rest) = rest.split_first_chunk::<8>()?;
+        let (part, owner, bytes) = take_state(&mut rest)?;
+        let seq = u64::from_le_bytes(*seq);
+        rest.is_empty().then_some(State { seq, group, owner, name, part, bytes })
     }
 }
 
@@ -155,10 +187,32 @@ mod tests {
     }
 
     #[test]
+    fn a_state_reads_back_and_a_cut_one_does_not() {
+        for bytes in [&b""[..], b"1", b"four", &[7; 1000]] {
+            let state = State {
+                seq: 1 << 50,
+                group: "größe",
+                owner: 250,
+                name: "n",
+                part: i32::MAX,
+                bytes,
+            };
+            let mut body = Vec::new();
+            state.encode(&mut body);
+            assert_eq!(State::decode(&body), Some(state));
+            for end in 0..body.len() {
+                assert_eq!(State::decode(&body[..end]), None, "cut at {end}");
+            }
+            body.extend_from_slice(&[0; WORD]);
+            assert_eq!(State::decode(&body), None, "nothing stands behind it");
+        }
+    }
+
+    #[test]
     fn values_read_back_and_cut_ones_do_not() {
         let all = [(5, value(0, "")), (1 << 50, value(7, "größe")), (6, value(i32::MAX, "m"))];
         let mut body = Vec::new();
-        begin_values(&mut body, "group", "größe");
+        put_names(&mut body, "group", "größe");
         assert!(Values::decode(&body, BASE_MS).is_none(), "there is at least one value");
         let mut ends = Vec::new();
         for (seq, value) in &all {
@@ -174,7 +228,7 @@ mod tests {
             assert_eq!(whole, ends.contains(&cut), "cut at {cut}");
         }
         let mut other = Vec::new();
-        begin_values(&mut other, "g", "t");
+        put_names(&mut other, "g", "t");
         push_value(&mut other, 5, &Entry::Delete { name: 0, partition: 1 }, BASE_MS);
         let read = Values::decode(&other, BASE_MS).unwrap().last();
         assert_eq!(read, Some(Err(EntryError::Malformed)), "only values");

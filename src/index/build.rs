@@ -8,6 +8,7 @@ use super::group::Group;
 use super::names::{Named, Registry};
 use super::pack::Packer;
 use super::slot::Value;
+use super::states::StateId;
 use super::{Index, Writer, add};
 use crate::sync::atomic::Ordering::Relaxed;
 
@@ -113,6 +114,13 @@ impl Builder {
         group.live().fetch_add(added, Relaxed);
         self.keys += added;
         Ok(true)
+    }
+
+    /// Adds a state. Returns false, and is of no use any more, if it is not behind the one before, or
+    /// its seq is none.
+    #[must_use = "what is out of order is damage"]
+    pub(crate) fn state(&mut self, id: StateId<'_>, bytes: &[u8], seq: u64) -> bool {
+        self.index.states.push(id, bytes, seq)
     }
 
     /// How many keys have a value.

@@ -3,6 +3,7 @@
 //! ```text
 //! Index -> hash table of (group, topic) -> Topic -> runs of slots   by key
 //!       -> hash table of groups -> Group -> sorted list of topics   by group
+//!       -> ordered map of states                                    by group
 //! ```
 //!
 //! Any number of threads read at any time, without a lock and without waiting for a writer, even for
@@ -14,6 +15,7 @@
 //! - `topic` leads from a partition to a slot and knows when slots belong to nobody any more.
 //! - `many` sets many values at once, and `build` makes an index out of values in order.
 //! - `pack` holds such values until they need slots, and `base` says where.
+//! - `states` has what is kept for groups beside their offsets. It is the one part with a lock.
 //! - `table`, `names`, `group`, `sorted` and `growing` are the containers: names once, in order.
 //!
 //! A topic is in the hash table from the first [`resolve`](Index::resolve) of its name on, and in the
@@ -33,6 +35,7 @@ mod names;
 mod pack;
 mod slot;
 mod sorted;
+mod states;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -51,6 +54,7 @@ use self::names::{NameHasher, Named, Registry, TopicName};
 use self::pack::{Pack, Packed};
 use self::slot::Change;
 pub(crate) use self::slot::Value;
+pub(crate) use self::states::{State, StateId, States};
 use self::table::{Changing, Table};
 pub(crate) use self::topic::Topic;
 use crate::key::{CommittedOffset, Key, NextOffset, Seq};
@@ -65,6 +69,7 @@ pub(crate) struct Index {
     topic_names: Registry<TopicName>,
     /// Topics that are in no table yet.
     base: Base,
+    states: States,
     changing: Mutex<Changing>,
     arena: Arc<Arena>,
     /// Apart from the rest, which readers use and nobody writes.
@@ -96,6 +101,7 @@ impl Index {
             topic_names: Registry::new(),
             base: Base::default(),
             changing: Mutex::new(Changing { allocator: Allocator::of(allocator.arena().clone()) }),
+            states: States::default(),
             arena: allocator.arena().clone(),
             counts: CachePadded::default(),
         };
@@ -206,6 +212,11 @@ impl Index {
         names
     }
 
+    /// What is kept for groups beside their offsets.
+    pub(crate) fn states(&self) -> &States {
+        &self.states
+    }
+
     /// How many keys have a value.
     pub(crate) fn keys(&self) -> u64 {
         self.counts.keys.load(Ordering::Relaxed)
@@ -227,8 +238,10 @@ impl Index {
         let topics = self.topics.len() * (size_of::<Topic>() + ENTRY);
         let groups = self.groups.len() * (size_of::<Group>() + size_of::<[usize; 4]>() + 2 * ENTRY);
         let names = self.topic_names.len() * (size_of::<TopicName>() + ENTRY);
+        let states = self.states.totals();
         let memory = self.arena.reserved_bytes() + self.base.memory_bytes();
-        (size_of::<Index>() + memory + topics + groups + names) as u64
+        let fixed = size_of::<Index>() + memory + topics + groups + names;
+        fixed as u64 + states.bytes + states.count * (size_of::<State>() + ENTRY) as u64
     }
 
     /// The topic of this name, made if it is not there. Until a value is set in it, it is seen by no

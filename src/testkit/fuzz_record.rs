@@ -8,7 +8,7 @@ use crate::format::names::{self, FileName};
 use crate::format::record::{
     Name, Open, RECORD_HEADER_LEN, RecordBuffer, RecordHeader, Seal, Seed, Start,
 };
-use crate::format::snapshot::{Base, Values, begin_values, push_value};
+use crate::format::snapshot::{Base, Values, push_value, put_names};
 
 /// Decodes `input` as one of the things of which the format consists; its first byte says as which.
 ///
@@ -101,7 +101,7 @@ fn values(body: &[u8]) {
     const BASE_MS: i64 = 1_700_000_000_000;
     let Some(values) = Values::decode(body, BASE_MS) else { return };
     let mut again = Vec::new();
-    begin_values(&mut again, values.group, values.topic);
+    put_names(&mut again, values.group, values.topic);
     let Ok(read) = values.collect::<Result<Vec<_>, _>>() else { return };
     for (seq, value) in &read {
         push_value(&mut again, *seq, value, BASE_MS);

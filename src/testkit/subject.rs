@@ -58,6 +58,7 @@ impl From<Error> for Failed {
             | ErrorKind::InvalidArgument
             | ErrorKind::KeyTooLong
             | ErrorKind::MetadataTooLarge
+            | ErrorKind::StateTooLarge
             | ErrorKind::QuotaExceeded => Failed::Refused(error.to_string()),
             _ => Failed::Broken(error.to_string()),
         }

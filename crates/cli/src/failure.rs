@@ -37,7 +37,10 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         (Some(Failure::Damage(_)), _) => 3,
         (_, Some(error)) if error.is_corruption() => 3,
         (_, Some(error)) => match error.kind() {
-            ErrorKind::InvalidArgument | ErrorKind::KeyTooLong | ErrorKind::MetadataTooLarge => 2,
+            ErrorKind::InvalidArgument
+            | ErrorKind::KeyTooLong
+            | ErrorKind::MetadataTooLarge
+            | ErrorKind::StateTooLarge => 2,
             _ => 1,
         },
         _ => 1,

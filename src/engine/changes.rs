@@ -1,0 +1,141 @@
+//! What a record of the log changes, before it has ids and a seq.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::record::Name;
+use crate::index::{Index, StateId, Topic};
+use crate::segment::NameTag;
+use crate::state::{MAX_STATE_BYTES, StateChange};
+
+/// Changes of one group that become one record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Changes<'a> {
+    /// No key is named twice.
+    pub(crate) keys: &'a [Change<'a>],
+    /// No state is named twice, and those of one name stand together.
+    pub(crate) states: &'a [StateEdit<'a>],
+}
+
+impl<'a> Changes<'a> {
+    /// Changes of keys alone.
+    #[inline]
+    pub(crate) fn of_keys(keys: &'a [Change<'a>]) -> Changes<'a> {
+        Changes { keys, states: &[] }
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.states.is_empty()
+    }
+
+    /// Refuses changes after which a state would be too long. Under the log's lock, so that nobody
+    /// appends to one meanwhile.
+    #[inline]
+    pub(crate) fn check(&self, index: &Index) -> Result<()> {
+        for edit in self.states {
+            let bytes = index.states().len_after(edit.id, edit.change);
+            if bytes > MAX_STATE_BYTES {
+                return Err(Error::state_too_large(edit.id.name, bytes));
+            }
+        }
+        Ok(())
+    }
+
+    /// The topics, each once where its changes stand together.
+    pub(crate) fn topics(self) -> impl Iterator<Item = &'a Arc<Topic>> {
+        let keys = self.keys;
+        keys.iter().enumerate().filter_map(|(i, change)| {
+            let topic = change.topic();
+            let repeated = i > 0 && Arc::ptr_eq(topic, keys[i - 1].topic());
+            (!repeated).then_some(topic)
+        })
+    }
+
+    /// The groups and names of the states, each once where its changes stand together.
+    pub(crate) fn state_names(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let states = self.states;
+        states.iter().enumerate().filter_map(|(i, StateEdit { id, .. })| {
+            let repeated = i > 0 && states[i - 1].id.name == id.name;
+            (!repeated).then_some((id.group, id.name))
+        })
+    }
+
+    /// The length of the records that name everything.
+    pub(crate) fn len_of_names(&self) -> usize {
+        let topics = self.topics().map(|topic| Name::record_len(topic.group(), topic.name()));
+        let states = self.state_names().map(|(group, name)| Name::record_len(group, name));
+        topics.sum::<usize>() + states.sum::<usize>()
+    }
+}
+
+/// One change of a key, or of all keys of a topic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change<'a> {
+    /// Sets the value of a partition. The seq of the value is given by the log.
+    Set { topic: &'a Arc<Topic>, partition: i32, value: NewValue<'a> },
+    /// Deletes a partition's value.
+    Delete { topic: &'a Arc<Topic>, partition: i32 },
+    /// Deletes the values of all partitions.
+    DeleteTopic { topic: &'a Arc<Topic> },
+}
+
+impl<'a> Change<'a> {
+    pub(crate) fn topic(&self) -> &'a Arc<Topic> {
+        match *self {
+            Change::Set { topic, .. }
+            | Change::Delete { topic, .. }
+            | Change::DeleteTopic { topic } => topic,
+        }
+    }
+}
+
+/// A checked value that has no seq yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewValue<'a> {
+    pub(crate) offset: i64,
+    pub(crate) leader_epoch: Option<i32>,
+    pub(crate) timestamp_ms: i64,
+    pub(crate) expire_at_ms: Option<i64>,
+    pub(crate) metadata: &'a str,
+}
+
+/// One change of a state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StateEdit<'a> {
+    pub(crate) id: StateId<'a>,
+    pub(crate) change: StateChange<'a>,
+}
+
+/// The ids that names of states have in the active segment. Topics keep their own.
+#[derive(Debug, Default)]
+pub(crate) struct StateNames {
+    tags: BTreeMap<Box<str>, BTreeMap<Box<str>, NameTag>>,
+    count: usize,
+}
+
+impl StateNames {
+    /// The tag of a name, if it was ever given one.
+    pub(crate) fn get(&self, group: &str, name: &str) -> Option<NameTag> {
+        self.tags.get(group)?.get(name).copied()
+    }
+
+    /// Keeps the tag of a name.
+    pub(crate) fn set(&mut self, group: &str, name: &str, tag: NameTag) {
+        let of_group = match self.tags.get_mut(group) {
+            Some(of_group) => of_group,
+            None => self.tags.entry(group.into()).or_default(),
+        };
+        self.count += usize::from(of_group.insert(name.into(), tag).is_none());
+    }
+
+    /// Forgets all of them if they are many: names may come and go for ever. One that comes again
+    /// costs a record.
+    pub(crate) fn trim(&mut self) {
+        const MANY: usize = 1 << 16;
+        if self.count > MANY {
+            *self = StateNames::default();
+        }
+    }
+}
