@@ -7,16 +7,25 @@ mod support;
 #[path = "support/mount.rs"]
 mod mount;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use mount::Mount;
 use pagemark::testkit::{SimDisk, salvage_in, verify_in};
-use pagemark::{CommittedOffset, OffsetReader, OffsetStore, Seq, TopicPartition};
+use pagemark::{CommittedOffset, OffsetReader, OffsetStore, Seq, StateOwner, TopicPartition};
 use support::{Lots, Player, State, Step, history, observe, options};
+
+/// Everything that is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Shown {
+    keys: Vec<ShownKey>,
+    /// Group, owner, name and part to bytes.
+    states: BTreeMap<(String, StateOwner, String, i32), Vec<u8>>,
+}
 
 /// A key with all of its value, and the seq of its commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Shown {
+struct ShownKey {
     group: String,
     key: TopicPartition,
     offset: i64,
@@ -27,14 +36,14 @@ struct Shown {
     seq: Seq,
 }
 
-fn shown(
+fn keys(
     groups: Vec<String>,
     fetch_group: impl Fn(&str) -> Vec<(TopicPartition, CommittedOffset)>,
-) -> Vec<Shown> {
+) -> Vec<ShownKey> {
     let of_group = |group: &String| {
         let values = fetch_group(group).into_iter();
         let group = group.clone();
-        values.map(move |(key, value)| Shown {
+        values.map(move |(key, value)| ShownKey {
             group: group.clone(),
             key,
             offset: value.offset().0,
@@ -48,12 +57,22 @@ fn shown(
     groups.iter().flat_map(of_group).collect()
 }
 
-fn by_store(store: &OffsetStore) -> Vec<Shown> {
-    shown(store.groups(), |group| store.fetch_group(group))
+fn by_store(store: &OffsetStore) -> Shown {
+    let keys = keys(store.groups(), |group| store.fetch_group(group));
+    Shown { keys, states: observe(store).states }
 }
 
-fn by_reader(reader: &OffsetReader) -> Vec<Shown> {
-    shown(reader.groups(), |group| reader.fetch_group(group))
+fn by_reader(reader: &OffsetReader) -> Shown {
+    let keys = keys(reader.groups(), |group| reader.fetch_group(group));
+    let mut states = BTreeMap::new();
+    for owner in StateOwner::ALL {
+        for group in reader.groups_with_state(owner) {
+            reader.visit_states(&group, owner, |name, part, bytes| {
+                states.insert((group.clone(), owner, name.to_owned(), part), bytes.to_vec());
+            });
+        }
+    }
+    Shown { keys, states }
 }
 
 /// How often what was shown in one way was compared with what the store itself shows.
@@ -66,37 +85,45 @@ struct Compared {
     backups: u64,
     salvaged: u64,
     values: u64,
+    states: u64,
 }
 
 impl Compared {
     /// Two ways show the same, seqs included.
-    fn same(&mut self, found: &[Shown], own: &[Shown], context: &dyn Debug) {
+    fn same(&mut self, found: &Shown, own: &Shown, context: &dyn Debug) {
         assert_eq!(found, own, "{context:?}");
-        self.values += own.len() as u64;
+        self.values += own.keys.len() as u64;
+        self.states += own.states.len() as u64;
     }
 
     /// Looks at a directory without opening it as a store: by a reader, and byte by byte.
-    fn look(&mut self, disk: &SimDisk, own: &[Shown], context: &dyn Debug) {
+    fn look(&mut self, disk: &SimDisk, own: &Shown, context: &dyn Debug) {
         let reader = OffsetReader::open_in(Mount::new(disk)).unwrap();
         self.same(&by_reader(&reader), own, context);
         self.readers += 1;
         let verified = verify_in(disk).unwrap();
         assert!(verified.is_clean(), "{context:?}: {verified:#?}");
-        assert_eq!(verified.keys, own.len() as u64, "{context:?}");
+        let counts = (own.keys.len() as u64, own.states.len() as u64);
+        assert_eq!((verified.keys, verified.states), counts, "{context:?}");
         assert_eq!(verified.last_seq, reader.last_seq(), "{context:?}");
         self.verified += 1;
     }
 
     /// Salvages a store that nobody has open and that has no torn tail.
-    fn salvage(&mut self, disk: &SimDisk, own: &[Shown], context: &dyn Debug) {
+    fn salvage(&mut self, disk: &SimDisk, own: &Shown, context: &dyn Debug) {
         let to = SimDisk::new();
         let report = salvage_in(disk, to.dir()).unwrap();
-        let exact = (report.exact, report.possibly_old, report.lost);
-        assert_eq!(exact, (own.len() as u64, 0, 0), "{context:?}: {report:#?}");
+        let exact = (report.exact, report.possibly_old, report.lost, report.states_exact);
+        let all = (own.keys.len() as u64, 0, 0, own.states.len() as u64);
+        assert_eq!(exact, all, "{context:?}: {report:#?}");
+        assert!(report.uncertain_states.is_empty(), "{context:?}: {report:#?}");
         let saved = by_store(&options(2).open_in(to.dir()).unwrap());
         // It has a history of its own.
-        let plain = |shown: &Shown| Shown { seq: Seq::default(), ..shown.clone() };
-        let [saved, own] = [&saved, own].map(|shown| shown.iter().map(plain).collect::<Vec<_>>());
+        let plain = |key: &ShownKey| ShownKey { seq: Seq::default(), ..key.clone() };
+        let [saved, own] = [&saved, own].map(|shown| Shown {
+            keys: shown.keys.iter().map(plain).collect(),
+            states: shown.states.clone(),
+        });
         self.same(&saved, &own, context);
         self.salvaged += 1;
     }
@@ -113,7 +140,7 @@ impl Compared {
     }
 
     /// Compares what each way shows of what a crash left. Returns it, opened and told by itself.
-    fn crash(&mut self, image: &SimDisk, context: &dyn Debug) -> (SimDisk, Vec<Shown>) {
+    fn crash(&mut self, image: &SimDisk, context: &dyn Debug) -> (SimDisk, Shown) {
         let opened = image.deep_clone();
         let store = options(4).open_in(opened.dir()).unwrap();
         let own = by_store(&store);
@@ -133,7 +160,7 @@ impl Compared {
 /// Deletes what is due, in the store and in the model.
 fn expire(store: &OffsetStore, model: &mut State) {
     for (group, key, _) in store.expired() {
-        model.remove(&(group, key.topic().to_owned(), key.partition())).unwrap();
+        model.offsets.remove(&(group, key.topic().to_owned(), key.partition())).unwrap();
     }
     store.expire().unwrap();
 }
@@ -199,6 +226,7 @@ fn every_way_shows_the_same_after_each_step_and_each_crash() {
         }
     }
     println!("{compared:?}");
+    assert!(compared.states > 10_000, "{compared:?}");
     assert!(compared.readers > 10_000 && compared.verified > 10_000);
     assert!(compared.backups > 4_000 && compared.salvaged > 10_000);
 }

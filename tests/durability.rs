@@ -5,7 +5,8 @@ mod support;
 
 use std::thread::available_parallelism;
 
-use pagemark::testkit::{Driver, Op, SimDisk, Step, StoreSubject, Tally, rough_history};
+use pagemark::StateOwner::Acks;
+use pagemark::testkit::{Driver, Edit, Op, SimDisk, Step, StoreSubject, Tally, rough_history};
 use pagemark::{Commit, Durability, ErrorKind, Key, NextOffset, Options};
 use support::options;
 
@@ -48,9 +49,9 @@ fn every_history_of_a_few_steps_keeps_what_was_promised_at_every_crash() {
     let both = [("t", 0, Some((0, String::new()))), ("t", 1, Some((0, String::new())))];
     let alphabet = [
         Step::commit("a", "t", 0, 0),
-        Step::commit("a", "t", 1, 0),
-        Step::batch("a", both),
-        Step::delete("a", "t", 0),
+        Step::commit("a", "t", 1, 0).with(Acks, "t", 0, Edit::Append(Vec::new())),
+        Step::batch("a", both).with(Acks, "t", 0, Edit::Put(Vec::new())),
+        Step::delete("a", "t", 0).with(Acks, "t", 0, Edit::Delete),
         Step::DeleteGroup("a".into()),
         Step::Sync,
         Step::Compact,
@@ -58,7 +59,12 @@ fn every_history_of_a_few_steps_keeps_what_was_promised_at_every_crash() {
         Step::PowerCut(0),
         Step::Kill,
         // Some of them are due at once.
-        Step::batch("b", [("t", 0, Some((0, "m".repeat(30))))]),
+        Step::batch("b", [("t", 0, Some((0, "m".repeat(30))))]).with(
+            Acks,
+            "t",
+            0,
+            Edit::Append(Vec::new()),
+        ),
         Step::Expire,
     ];
     let steps = unless_set("PAGEMARK_TEST_STEPS", 4);

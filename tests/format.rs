@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pagemark::testkit::SimDisk;
-use pagemark::{Commit, CommitBatch, Environment, Key, NextOffset, OffsetStore, Options};
+use pagemark::{
+    Commit, CommitBatch, Environment, Key, NextOffset, OffsetStore, Options, StateOwner,
+};
 use support::{Player, State, history, observe, options, record_bounds};
 
 const PAGE: &str = include_str!("../docs/format.md");
@@ -60,6 +62,8 @@ fn the_worked_example_is_what_the_writer_writes() {
     let commit =
         Commit::new(NextOffset(42)).leader_epoch(5).metadata("m").timestamp_ms(BASE_MS + 7);
     store.commit(Key::new("g1", "orders", 3), commit).unwrap();
+    let mut batch = CommitBatch::new("g1");
+    store.commit_batch(batch.append_state(StateOwner::Acks, "orders", 3, b"ab")).unwrap();
     let written = disk.contents(FIRST).unwrap();
     let mut from_the_page = vec![0; written.len()];
     for (position, bytes) in lines_of_the_page() {
@@ -89,11 +93,13 @@ fn a_file_of_the_worked_example_opens() {
     assert_eq!((found.metadata(), found.commit_timestamp_ms()), ("m", BASE_MS + 7));
     assert_eq!(found.seq().get(), 1);
     assert_eq!(store.stats().keys, 1);
+    let state = store.state("g1", StateOwner::Acks, "orders", 3);
+    assert_eq!(state.as_deref(), Some(&b"ab"[..]));
 }
 
 /// A reader that knows `docs/format.md` and nothing of the crate.
 mod reader {
-    use super::{BTreeMap, State};
+    use super::{BTreeMap, State, StateOwner};
 
     fn uint(bytes: &[u8], at: usize, len: usize) -> u64 {
         (0..len).rev().fold(0, |value, i| value << 8 | u64::from(bytes[at + i]))
@@ -104,12 +110,16 @@ mod reader {
     }
 
     type Key = (String, String, i32);
+    /// Group, owner, name and part.
+    type StateKey = (String, u8, String, i32);
 
     pub(super) struct Reader {
         /// The seq of the newest change of each key, and the value unless it is deleted.
         newest: BTreeMap<Key, (u64, Option<(i64, String)>)>,
         /// When the values go of those that do.
         expiry: BTreeMap<Key, i64>,
+        /// The seq of the newest change of each state, and the bytes unless it is deleted.
+        states: BTreeMap<StateKey, (u64, Option<Vec<u8>>)>,
         /// Salt and chain of the segment before, and the seq that follows it.
         previous: (u64, u64, u64),
         epoch: u64,
@@ -117,14 +127,29 @@ mod reader {
 
     impl Reader {
         pub(super) fn new() -> Reader {
-            let (newest, expiry) = (BTreeMap::new(), BTreeMap::new());
-            Reader { newest, expiry, previous: (0, 0, 1), epoch: 0 }
+            let (newest, expiry, states) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+            Reader { newest, expiry, states, previous: (0, 0, 1), epoch: 0 }
         }
 
         pub(super) fn state(&self) -> State {
             let live =
                 |(key, (_, value)): (&Key, &(u64, Option<_>))| Some((key.clone(), value.clone()?));
-            self.newest.iter().filter_map(live).collect()
+            let states =
+                self.states.iter().filter_map(|((group, owner, name, part), (_, bytes))| {
+                    let owner =
+                        StateOwner::ALL.into_iter().find(|known| known.number() == *owner)?;
+                    Some(((group.clone(), owner, name.clone(), *part), bytes.clone()?))
+                });
+            State {
+                offsets: self.newest.iter().filter_map(live).collect(),
+                states: states.collect(),
+            }
+        }
+
+        /// The bytes of a state, whoever owns it.
+        pub(super) fn bytes(&self, group: &str, owner: u8, name: &str, part: i32) -> Option<&[u8]> {
+            let key = (group.to_owned(), owner, name.to_owned(), part);
+            self.states.get(&key)?.1.as_deref()
         }
 
         /// The times at which the values go that have one.
@@ -149,6 +174,21 @@ mod reader {
             }
         }
 
+        /// Reads a change of a state, from its part on, and returns its length.
+        fn state_change(&mut self, bytes: &[u8], seq: u64, names: [String; 2], way: u8) -> usize {
+            let [group, name] = names;
+            let key = (group, bytes[4], name, uint(bytes, 0, 4) as i32);
+            let len = uint(bytes, 5, 3) as usize;
+            let newest = self.states.entry(key).or_default();
+            if seq > newest.0 {
+                let more = &bytes[8..8 + len];
+                let before = newest.1.take().filter(|_| way == 1).unwrap_or_default();
+                let after = (way != 2).then(|| [&before, more].concat());
+                *newest = (seq, after);
+            }
+            8 + len.next_multiple_of(4)
+        }
+
         pub(super) fn file(&mut self, name: &str, file: &[u8]) {
             let is_snapshot = name.ends_with(".snapshot");
             assert_eq!(&file[..8], b"PAGEMARK");
@@ -159,6 +199,7 @@ mod reader {
             let mut epoch = uint(file, 12, 4);
             let (mut at, mut next_seq, mut chain, mut base) = (4096, 0, 0_u64, 0);
             let mut covers = ((0, 0, 0), 0);
+            let mut last_state = None;
             let mut names: BTreeMap<u64, (String, String)> = BTreeMap::new();
             while uint(file, at + 4, 1) != 0 {
                 let (kind, len) = (file[at + 4], uint(file, at + 5, 3) as usize * 4);
@@ -210,6 +251,16 @@ mod reader {
                             rest = &rest[read..];
                         }
                     }
+                    0x47 => {
+                        let (group, name) = (uint(body, 0, 2) as usize, uint(body, 2, 2) as usize);
+                        let names = [text(&body[4..4 + group]), text(&body[4 + group..][..name])];
+                        let rest = &body[(4 + group + name).next_multiple_of(4)..];
+                        let key = (names[0].clone(), rest[12], names[1].clone(), uint(rest, 8, 4));
+                        let last = last_state.replace(key);
+                        assert!(last < last_state, "states are in order");
+                        let len = self.state_change(&rest[8..], uint(rest, 0, 8), names, 0);
+                        assert_eq!(len, rest.len() - 8);
+                    }
                     0x44 => {
                         assert_eq!(uint(body, 8, 8), chain);
                         self.previous = (salt, chain, uint(body, 0, 8));
@@ -221,6 +272,7 @@ mod reader {
                             assert_eq!(uint(mark, 12, 4), file.len() as u64);
                             let durable = uint(mark, 16, 8);
                             assert!(self.newest.values().all(|newest| newest.0 <= durable));
+                            assert!(self.states.values().all(|newest| newest.0 <= durable));
                             (self.previous, self.epoch) = covers;
                         }
                         return;
@@ -252,6 +304,10 @@ mod reader {
         ) -> usize {
             let shape = body[0];
             let (group, topic) = names[&uint(body, 1, 3)].clone();
+            if shape & 3 == 3 {
+                assert!(shape >> 2 < 3, "shape {shape:#04x}");
+                return 4 + self.state_change(&body[4..], seq, [group, topic], shape >> 2);
+            }
             if shape == 2 {
                 let of_topic = |key: &&Key| key.0 == group && key.1 == topic;
                 let keys: Vec<Key> = self.newest.keys().filter(of_topic).cloned().collect();
@@ -287,7 +343,7 @@ mod reader {
 
 #[test]
 fn a_reader_written_from_the_page_reads_what_the_writer_writes() {
-    let (mut segments, mut snapshots, mut expiring) = (0, 0, 0);
+    let (mut segments, mut snapshots, mut expiring, mut kept) = (0, 0, 0, 0);
     for seed in 300..330 {
         let mut player = Player::new(SimDisk::new(), options(seed));
         player.play(&history(seed, 60)).unwrap();
@@ -305,11 +361,14 @@ fn a_reader_written_from_the_page_reads_what_the_writer_writes() {
         let fetch = |(group, topic, partition): &(String, String, i32)| {
             store.fetch(Key::new(group, topic, *partition)).unwrap().expire_at_ms()
         };
-        let shown = expected.keys().filter_map(|key| Some((key.clone(), fetch(key)?))).collect();
+        kept += expected.states.len();
+        let shown =
+            expected.offsets.keys().filter_map(|key| Some((key.clone(), fetch(key)?))).collect();
         assert_eq!(reader.expiry(), &shown, "seed {seed}");
         expiring += shown.len();
     }
     assert!(expiring > 100, "{expiring} values that go");
+    assert!(kept > 100, "{kept} states");
     assert!(segments > 40, "rolling over is part of it: {segments} segments");
     assert!(snapshots > 20, "and so is compaction: {snapshots} snapshots");
 }
@@ -337,39 +396,39 @@ fn repeated_commits_take_as_many_bytes_as_the_page_says() {
     assert_eq!(used() - before, 12 + 100 * 20, "a batch of a hundred");
 }
 
-/// What the page calls unknown: an optional kind is skipped, a required one and an unknown shape are
-/// refused as such, not as damage.
-#[test]
-fn unknown_kinds_are_skipped_or_refused_as_their_flags_say() {
+/// A closed store of one commit with one more record behind it, as a later version might write it.
+fn with_record(kind: u8, body: &[u8]) -> (SimDisk, u64, pagemark::Result<OffsetStore>) {
     let disk = SimDisk::new();
     let store = example_options().open_in(disk.dir()).unwrap();
     store.commit(Key::new("g", "t", 0), NextOffset(1)).unwrap();
     drop(store);
-    let closed = disk.contents(FIRST).unwrap();
-    let end = *record_bounds(&closed).last().unwrap();
-    // A record of another kind, behind the last one, as a later version might write it.
-    let with_record = |kind: u8, body: &[u8]| {
-        let mut bytes = closed.clone();
-        let len = 12 + body.len();
-        let mut record = vec![0; 4];
-        record.extend_from_slice(&((len as u32 / 4) << 8 | u32::from(kind)).to_le_bytes());
-        record.extend_from_slice(&2_u16.to_le_bytes());
-        record.extend_from_slice(&1_u16.to_le_bytes());
-        record.extend_from_slice(body);
-        let mut covered = 2_u64.to_le_bytes().to_vec();
-        covered.extend_from_slice(&1_u32.to_le_bytes());
-        covered.extend_from_slice(&(end as u32).to_le_bytes());
-        covered.extend_from_slice(&2_u64.to_le_bytes());
-        covered.extend_from_slice(&record[4..]);
-        record[..4].copy_from_slice(&crc32fast::hash(&covered).to_le_bytes());
-        bytes[end..end + len].copy_from_slice(&record);
-        let disk = SimDisk::new();
-        disk.put(FIRST, bytes);
-        let opened = example_options().open_in(disk.dir());
-        (disk, opened)
-    };
+    let mut bytes = disk.contents(FIRST).unwrap();
+    let end = *record_bounds(&bytes).last().unwrap();
+    let len = 12 + body.len();
+    let mut record = vec![0; 4];
+    record.extend_from_slice(&((len as u32 / 4) << 8 | u32::from(kind)).to_le_bytes());
+    record.extend_from_slice(&2_u16.to_le_bytes());
+    record.extend_from_slice(&1_u16.to_le_bytes());
+    record.extend_from_slice(body);
+    let mut covered = 2_u64.to_le_bytes().to_vec();
+    covered.extend_from_slice(&1_u32.to_le_bytes());
+    covered.extend_from_slice(&(end as u32).to_le_bytes());
+    covered.extend_from_slice(&2_u64.to_le_bytes());
+    covered.extend_from_slice(&record[4..]);
+    record[..4].copy_from_slice(&crc32fast::hash(&covered).to_le_bytes());
+    bytes[end..end + len].copy_from_slice(&record);
+    let disk = SimDisk::new();
+    disk.put(FIRST, bytes);
+    let opened = example_options().open_in(disk.dir());
+    (disk, end as u64, opened)
+}
+
+/// What the page calls unknown: an optional kind is skipped, a required one and an unknown shape are
+/// refused as such, not as damage.
+#[test]
+fn unknown_kinds_are_skipped_or_refused_as_their_flags_say() {
     for optional in [0x82, 0xc7] {
-        let (disk, opened) = with_record(optional, &[7; 8]);
+        let (disk, _, opened) = with_record(optional, &[7; 8]);
         let store = opened.unwrap();
         assert_eq!(store.recovery_report().skipped, 1);
         let offset = |store: &OffsetStore| store.fetch(Key::new("g", "t", 0)).unwrap().offset();
@@ -381,12 +440,47 @@ fn unknown_kinds_are_skipped_or_refused_as_their_flags_say() {
         assert_eq!((offset(&store), store.recovery_report().skipped), (NextOffset(1), 0));
     }
     for required in [0x02, 0x48] {
-        let error = with_record(required, &[7; 8]).1.unwrap_err();
+        let (_, end, opened) = with_record(required, &[7; 8]);
+        let error = opened.unwrap_err();
         assert_eq!(error.kind(), pagemark::ErrorKind::UnsupportedVersion, "{error}");
-        assert_eq!(error.position(), Some(end as u64));
+        assert_eq!(error.position(), Some(end));
     }
-    let error = with_record(0x01, &[0x40, 0, 0, 0]).1.unwrap_err();
-    assert_eq!(error.kind(), pagemark::ErrorKind::UnsupportedVersion, "{error}");
-    let error = with_record(0x01, &[0x00, 0, 0, 0]).1.unwrap_err();
-    assert!(error.is_corruption(), "a known shape that is cut off: {error}");
+    for unknown in [0x40, 0x0f, 0x13] {
+        let error = with_record(0x01, &[unknown, 0, 0, 0]).2.unwrap_err();
+        assert_eq!(error.kind(), pagemark::ErrorKind::UnsupportedVersion, "{error}");
+    }
+    for cut in [0x00, 0x03] {
+        let error = with_record(0x01, &[cut, 0, 0, 0]).2.unwrap_err();
+        assert!(error.is_corruption(), "a known shape that is cut off: {error}");
+    }
+    // A state of a snapshot has no place in a segment.
+    let state = [1, 0, 1, 0, b'g', b'n', 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0];
+    assert!(with_record(0x47, &state).2.unwrap_err().is_corruption());
+}
+
+/// A state of an owner that only a later version knows is kept, whatever happens to the store.
+#[test]
+fn states_of_unknown_owners_are_carried_through() {
+    let append = [0x07, 0, 0, 0, 3, 0, 0, 0, 77, 5, 0, 0, b'l', b'a', b't', b'e', b'r', 0, 0, 0];
+    let (disk, _, opened) = with_record(0x01, &append);
+    let store = opened.unwrap();
+    assert_eq!(store.stats().states, 1);
+    store.compact().unwrap();
+    store.close().unwrap();
+    let verified = pagemark::testkit::verify_in(&*disk.dir()).unwrap();
+    assert!(verified.is_clean() && verified.states == 1, "{verified:#?}");
+    let to = SimDisk::new();
+    let report = pagemark::testkit::salvage_in(&*disk.dir(), to.dir()).unwrap();
+    assert_eq!(report.states_exact, 1, "{report:#?}");
+    for disk in [disk, to] {
+        let mut reader = reader::Reader::new();
+        let files = disk.files();
+        for end in [".snapshot", ".log"] {
+            for name in files.iter().filter(|name| name.ends_with(end)) {
+                reader.file(name, &disk.contents(name).unwrap());
+            }
+        }
+        assert_eq!(reader.bytes("g", 77, "t", 3), Some(&b"later"[..]));
+        assert_eq!(example_options().open_in(disk.dir()).unwrap().stats().states, 1);
+    }
 }

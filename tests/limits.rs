@@ -13,11 +13,11 @@ const GROUPS: [&str; 5] = ["a", "billing", "größe", "d", "e"];
 const TOPICS: [&str; 3] = ["t", "orders", "audit"];
 
 fn keys_of(state: &State, group: &str) -> u64 {
-    state.keys().filter(|key| key.0 == group).count() as u64
+    state.offsets.keys().filter(|key| key.0 == group).count() as u64
 }
 
 fn groups_of(state: &State) -> u64 {
-    let mut groups: Vec<&String> = state.keys().map(|key| &key.0).collect();
+    let mut groups: Vec<&String> = state.offsets.keys().map(|key| &key.0).collect();
     groups.dedup();
     groups.len() as u64
 }
@@ -53,8 +53,8 @@ fn draw_batch(lots: &mut Lots, state: &State) -> (CommitBatch, State) {
     let mut after = state.clone();
     for (key, value) in changes {
         match value {
-            Some(value) => drop(after.insert(key, value)),
-            None => drop(after.remove(&key)),
+            Some(value) => drop(after.offsets.insert(key, value)),
+            None => drop(after.offsets.remove(&key)),
         }
     }
     (batch, after)
@@ -87,13 +87,13 @@ fn new_groups_and_keys_are_refused_and_nothing_else() {
                 2 => {
                     let group = GROUPS[lots.below(5) as usize];
                     store.delete_group(group).unwrap();
-                    state.retain(|key, _| key.0 != group);
+                    state.offsets.retain(|key, _| key.0 != group);
                 }
                 3 => {
                     let (group, topic) =
                         (GROUPS[lots.below(5) as usize], TOPICS[lots.below(3) as usize]);
                     store.delete_topic(group, topic).unwrap();
-                    state.retain(|key, _| key.0 != group || key.1 != topic);
+                    state.offsets.retain(|key, _| key.0 != group || key.1 != topic);
                 }
                 _ => {
                     let (batch, after) = draw_batch(&mut lots, &state);

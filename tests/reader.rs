@@ -19,6 +19,7 @@ use mount::Mount;
 use pagemark::dump::Change;
 use pagemark::testkit::{Op, SimDisk};
 use pagemark::{Commit, ErrorKind, Key, NextOffset, OffsetReader, Refreshed, Seq};
+use pagemark::{StateChange, StateOwner};
 use support::{Lots, Player, State, Step, history, observe, options, record_bounds, states};
 
 /// Everything that a reader shows.
@@ -30,7 +31,15 @@ fn view(reader: &OffsetReader) -> State {
             assert_eq!(by_key, value, "the two ways to fetch agree");
             assert_eq!(value.is_durable(), value.seq() <= reader.durable_seq());
             let value = (value.offset().0, value.metadata().to_owned());
-            state.insert((group.clone(), key.topic().to_owned(), key.partition()), value);
+            state.offsets.insert((group.clone(), key.topic().to_owned(), key.partition()), value);
+        }
+    }
+    for owner in StateOwner::ALL {
+        for group in reader.groups_with_state(owner) {
+            reader.visit_states(&group, owner, |name, part, bytes| {
+                assert_eq!(reader.state(&group, owner, name, part).unwrap(), bytes);
+                state.states.insert((group.clone(), owner, name.to_owned(), part), bytes.to_vec());
+            });
         }
     }
     state
@@ -88,13 +97,23 @@ impl Tailing {
 fn apply(state: &mut State, change: &Change<'_>) {
     match *change {
         Change::Commit { group, topic, partition, offset, metadata, .. } => {
-            state.insert((group.into(), topic.into(), partition), (offset, metadata.into()));
+            let value = (offset, metadata.into());
+            state.offsets.insert((group.into(), topic.into(), partition), value);
         }
         Change::Delete { group, topic, partition } => {
-            state.remove(&(group.into(), topic.into(), partition));
+            state.offsets.remove(&(group.into(), topic.into(), partition));
         }
         Change::DeleteTopic { group, topic } => {
-            state.retain(|key, _| key.0 != group || key.1 != topic);
+            state.offsets.retain(|key, _| key.0 != group || key.1 != topic);
+        }
+        Change::State { group, owner, name, part, change } => {
+            let owner = StateOwner::ALL.into_iter().find(|known| known.number() == owner).unwrap();
+            let id = (group.into(), owner, name.into(), part);
+            match change {
+                StateChange::Put(bytes) => drop(state.states.insert(id, bytes.into())),
+                StateChange::Append(bytes) => state.states.entry(id).or_default().extend(bytes),
+                StateChange::Delete => drop(state.states.remove(&id)),
+            }
         }
         _ => panic!("{change:?}"),
     }

@@ -10,17 +10,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use hooked::{Call, Hooked};
 use pagemark::testkit::{Dir, Op, SimDisk, salvage_in, verify_in};
 use pagemark::{
-    Commit, ErrorKind, Key, NextOffset, OffsetStore, Options, SalvageReport, Verdict, salvage,
+    Commit, ErrorKind, Key, NextOffset, OffsetStore, Options, SalvageReport, StateOwner, Verdict,
+    salvage,
 };
 use support::{Player, State, Step, history, observe, options, states};
 
 type Name = (String, String, i32);
+type StateName = (String, StateOwner, String, i32);
 
 /// A closed store of a snapshot and some segments, what it shows, and all that it ever held.
 struct Original {
     disk: SimDisk,
     state: State,
     ever: BTreeMap<Name, BTreeSet<(i64, String)>>,
+    states_ever: BTreeMap<StateName, BTreeSet<Vec<u8>>>,
 }
 
 fn original(seed: u64, len: usize, compacts: bool) -> Original {
@@ -39,12 +42,16 @@ fn original(seed: u64, len: usize, compacts: bool) -> Original {
     let state = observe(player.store.as_ref().unwrap());
     player.store.take().unwrap().close().unwrap();
     let mut ever: BTreeMap<Name, BTreeSet<(i64, String)>> = BTreeMap::new();
+    let mut states_ever: BTreeMap<StateName, BTreeSet<Vec<u8>>> = BTreeMap::new();
     for state in states(&steps) {
-        state.into_iter().for_each(|(key, value)| {
+        state.states.into_iter().for_each(|(id, bytes)| {
+            states_ever.entry(id).or_default().insert(bytes);
+        });
+        state.offsets.into_iter().for_each(|(key, value)| {
             ever.entry(key).or_default().insert(value);
         });
     }
-    Original { disk: player.disk.power_cut(0), state, ever }
+    Original { disk: player.disk.power_cut(0), state, ever, states_ever }
 }
 
 fn contents(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
@@ -76,23 +83,54 @@ impl Original {
             report.uncertain.iter().find(is_it).map_or(Verdict::Exact, |key| key.verdict)
         };
         let context = || format!("{context}: {report:#?}");
-        for (key, value) in saved {
+        for (key, value) in &saved.offsets {
             match verdict(key) {
-                Verdict::Exact => assert_eq!(Some(value), self.state.get(key), "{}", context()),
+                Verdict::Exact => {
+                    assert_eq!(Some(value), self.state.offsets.get(key), "{}", context())
+                }
                 Verdict::PossiblyOld => {
                     assert!(self.ever[key].contains(value), "{key:?} invented: {}", context());
                 }
                 Verdict::Lost => panic!("{key:?} is there: {}", context()),
             }
         }
-        let differing = |key: &&Name| self.state.get(*key) != saved.get(*key);
-        let all: BTreeSet<&Name> = self.state.keys().chain(saved.keys()).collect();
+        self.judge_states(report, saved, &context);
+        let (own, found) = (&self.state.offsets, &saved.offsets);
+        let differing = |key: &&Name| own.get(*key) != found.get(*key);
+        let all: BTreeSet<&Name> = own.keys().chain(found.keys()).collect();
         let differing = all.into_iter().filter(differing).count();
         assert!(differing == 0 || !report.gaps.is_empty() || report.bytes_skipped > 0);
-        let missing = self.state.keys().any(|key| !saved.contains_key(key));
+        let missing = own.keys().any(|key| !found.contains_key(key));
         assert!(!missing || report.bytes_skipped > 0 || !report.gaps.is_empty(), "{}", context());
-        assert_eq!(report.kept(), saved.len() as u64, "{}", context());
+        assert_eq!(report.kept(), found.len() as u64, "{}", context());
         differing
+    }
+
+    /// Checks that each state that was saved once was what it is, and is the newest if the report
+    /// says so.
+    fn judge_states(&self, report: &SalvageReport, saved: &State, context: &dyn Fn() -> String) {
+        let verdict = |(group, owner, name, part): &StateName| {
+            let is_it = |s: &&pagemark::SalvagedState| {
+                (&s.group, s.owner, &s.name, s.part) == (group, owner.number(), name, *part)
+            };
+            report.uncertain_states.iter().find(is_it).map_or(Verdict::Exact, |s| s.verdict)
+        };
+        let mut exact = 0;
+        for (id, bytes) in &saved.states {
+            exact += u64::from(verdict(id) == Verdict::Exact);
+            match verdict(id) {
+                Verdict::Exact => {
+                    assert_eq!(self.state.states.get(id), Some(bytes), "{}", context())
+                }
+                Verdict::PossiblyOld => {
+                    assert!(self.states_ever[id].contains(bytes), "{id:?} invented: {}", context());
+                }
+                Verdict::Lost => panic!("{id:?} is there: {}", context()),
+            }
+        }
+        assert_eq!(exact, report.states_exact, "{}", context());
+        let missing = self.state.states.keys().any(|id| !saved.states.contains_key(id));
+        assert!(!missing || report.bytes_skipped > 0 || !report.gaps.is_empty(), "{}", context());
     }
 }
 
@@ -103,6 +141,8 @@ fn a_whole_store_comes_back_exactly() {
         let (report, differing) = original.check(&original.disk, "whole");
         assert_eq!((differing, report.possibly_old, report.lost), (0, 0, 0), "{report:#?}");
         assert!(report.gaps.is_empty() && report.bytes_skipped == 0, "{report:#?}");
+        assert!(report.uncertain_states.is_empty(), "{report:#?}");
+        assert_eq!(report.states_exact, original.state.states.len() as u64);
     }
 }
 
@@ -157,7 +197,7 @@ fn an_operation_of_a_salvage_that_fails_once_or_for_good_invents_nothing() {
             let context = format!("{kind:?} {lasts} {n} {is_source}");
             assert_eq!(contents(&from), before, "{context}: the source was written");
             if disk.failures() == 0 {
-                assert_eq!(result.unwrap().exact, original.state.len() as u64, "{context}");
+                assert_eq!(result.unwrap().exact, original.state.offsets.len() as u64, "{context}");
                 break;
             }
             met += 1;
@@ -168,7 +208,7 @@ fn an_operation_of_a_salvage_that_fails_once_or_for_good_invents_nothing() {
                     // What cannot be read is a gap, and told.
                     (Ok(report), Ok(saved)) => drop(original.judge(report, &saved, &context)),
                     // What cannot be written is an error, and a part may be there.
-                    (Err(_), Ok(saved)) => saved.iter().for_each(|(key, value)| {
+                    (Err(_), Ok(saved)) => saved.offsets.iter().for_each(|(key, value)| {
                         assert!(
                             original.ever[key].contains(value),
                             "{context}: {key:?} is invented"

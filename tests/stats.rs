@@ -37,7 +37,7 @@ fn count(counted: &mut Counted, before: &State, step: &Step) {
     let mut after = before.clone();
     step.apply(&mut after);
     match step {
-        Step::Batch { group, changes } => {
+        Step::Batch { group, changes, .. } => {
             let last: BTreeMap<_, _> = changes
                 .iter()
                 .map(|(topic, partition, value)| ((topic, partition), value))
@@ -45,13 +45,13 @@ fn count(counted: &mut Counted, before: &State, step: &Step) {
             let commits = last.values().filter(|value| value.is_some()).count() as u64;
             let deleted = last.iter().filter(|((topic, partition), value)| {
                 let key = (group.to_string(), topic.to_string(), **partition);
-                value.is_none() && before.contains_key(&key)
+                value.is_none() && before.offsets.contains_key(&key)
             });
             *counted = (counted.0 + 1, counted.1 + commits, counted.2 + deleted.count() as u64);
         }
         Step::DeleteGroup(_) | Step::DeleteTopic(..) => {
-            let deleted = (before.len() - after.len()) as u64;
-            *counted = (counted.0 + u64::from(deleted > 0), counted.1, counted.2 + deleted);
+            let deleted = (before.offsets.len() - after.offsets.len()) as u64;
+            *counted = (counted.0 + u64::from(after != *before), counted.1, counted.2 + deleted);
         }
         Step::Reopen => *counted = (0, 0, 0),
         // The history has no others.
@@ -70,7 +70,12 @@ fn what_is_done_is_counted() {
             step.apply(&mut state);
             let stats = player.store.as_ref().unwrap().stats();
             assert_eq!((stats.batches, stats.commits, stats.deletes), counted, "{seed}: {step:?}");
-            assert_eq!(stats.keys, state.len() as u64);
+            assert_eq!(stats.keys, state.offsets.len() as u64);
+            let bytes = |((group, _, name, _), bytes): (&(String, _, String, i32), &Vec<u8>)| {
+                (group.len() + name.len() + bytes.len()) as u64
+            };
+            let bytes: u64 = state.states.iter().map(bytes).sum();
+            assert_eq!((stats.states, stats.state_bytes), (state.states.len() as u64, bytes));
         }
     }
 }

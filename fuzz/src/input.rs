@@ -2,7 +2,8 @@
 
 use arbitrary::Unstructured;
 
-use pagemark::testkit::{Change, Step};
+use pagemark::StateOwner;
+use pagemark::testkit::{Change, Edit, StateStep, Step};
 
 const GROUPS: [&str; 3] = ["a", "billing", "größe"];
 const TOPICS: [&str; 3] = ["t", "orders", "audit-log-of-everything"];
@@ -48,7 +49,8 @@ impl<'a> Input<'a> {
             kind => {
                 let count = 1 + kind % 5;
                 let changes = (0..count).map(|_| self.key_change()).collect();
-                Step::Batch { group, changes }
+                let states = (0..self.below(3)).map(|_| self.state_change()).collect();
+                Step::Batch { group, changes, states }
             }
         }
     }
@@ -60,6 +62,18 @@ impl<'a> Input<'a> {
         let letter = char::from(b'a' + (self.offset % 26) as u8);
         let metadata = letter.to_string().repeat(self.pick(METADATA_LENGTHS));
         (topic, partition, (!delete).then_some((self.offset, metadata)))
+    }
+
+    fn state_change(&mut self) -> StateStep {
+        self.offset += 1;
+        let (owner, name) = (self.pick(StateOwner::ALL), self.pick(TOPICS).to_owned());
+        let bytes = vec![self.offset as u8; self.pick(METADATA_LENGTHS)];
+        let edit = match self.below(4) {
+            0 | 1 => Edit::Append(bytes),
+            2 => Edit::Put(bytes),
+            _ => Edit::Delete,
+        };
+        (owner, name, self.pick(PARTITIONS), edit)
     }
 
     /// A step of any kind.

@@ -257,8 +257,8 @@ fn take(store: &OffsetStore, step: &Step, durability: Durability) -> Result<Rece
     match step {
         Step::DeleteGroup(group) => store.delete_group(group),
         Step::DeleteTopic(group, topic) => store.delete_topic(group, topic),
-        Step::Batch { group, changes } => {
-            store.commit_batch_with(&batch_of(group, changes), durability)
+        Step::Batch { group, changes, states } => {
+            store.commit_batch_with(&batch_of(group, changes, states), durability)
         }
         _ => unreachable!("these are operations of their own"),
     }

@@ -127,7 +127,7 @@ fn go_on(disk: &SimDisk, options: &Options, mut expected: State) {
     let commit = Commit::new(NextOffset(i64::MAX)).metadata("after");
     store.commit(Key::new("after", "t", 0), commit).expect("an open store takes commits");
     store.sync().expect("nothing fails on this disk");
-    expected.insert(("after".into(), "t".into(), 0), (i64::MAX, "after".into()));
+    expected.offsets.insert(("after".into(), "t".into(), 0), (i64::MAX, "after".into()));
     let cut = disk.power_cut(0);
     drop(store);
     let store = options.open_in(cut.dir()).expect("a store that was opened opens again");

@@ -8,7 +8,7 @@ use crate::format::names::{self, FileName};
 use crate::format::record::{
     Name, Open, RECORD_HEADER_LEN, RecordBuffer, RecordHeader, Seal, Seed, Start,
 };
-use crate::format::snapshot::{Base, Values, push_value, put_names};
+use crate::format::snapshot::{Base, State, Values, push_value, put_names};
 
 /// Decodes `input` as one of the things of which the format consists; its first byte says as which.
 ///
@@ -87,6 +87,9 @@ fn control_records(body: &[u8]) {
     }
     if let Some(base) = Base::decode(body) {
         expect(&|body| base.encode(body));
+    }
+    if let Some(state) = State::decode(body) {
+        expect(&|body| state.encode(body));
     }
     values(body);
     if let Ok(name) = std::str::from_utf8(body)

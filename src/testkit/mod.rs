@@ -62,7 +62,7 @@ pub use fuzz_record::fuzz_record;
 pub use fuzz_scan::fuzz_scan;
 pub use history::{history, numbered_history, rough_history};
 pub use oracle::{Crash, Oracle};
-pub use step::{Change, State, Step, commit_of, states};
+pub use step::{Change, Edit, State, StateStep, Step, commit_of, states};
 pub use subject::{Failed, StoreSubject, Subject, apply_to_store, batch_of, check_files, observe};
 
 pub use crate::io::sim::{Lots, Moment, Op, SimDisk, mix};

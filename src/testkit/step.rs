@@ -5,12 +5,40 @@ use std::fmt;
 
 use super::FixedEnvironment;
 use crate::key::{Commit, NextOffset};
+use crate::state::StateOwner;
 
-/// What a store shows: group, topic and partition to offset and metadata.
-pub type State = BTreeMap<(String, String, i32), (i64, String)>;
+/// What a store shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct State {
+    /// Group, topic and partition to offset and metadata.
+    pub offsets: BTreeMap<(String, String, i32), (i64, String)>,
+    /// Group, owner, name and part to bytes.
+    pub states: BTreeMap<(String, StateOwner, String, i32), Vec<u8>>,
+}
+
+impl State {
+    /// A store that shows nothing.
+    pub fn new() -> State {
+        State::default()
+    }
+}
 
 /// Topic, partition, and the offset and metadata that they get; none deletes.
 pub type Change = (String, i32, Option<(i64, String)>);
+
+/// Owner, name and part of a state, and what happens to it.
+pub type StateStep = (StateOwner, String, i32, Edit);
+
+/// What happens to a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// It gets these bytes in place of those that it has.
+    Put(Vec<u8>),
+    /// It gets these bytes behind those that it has.
+    Append(Vec<u8>),
+    /// It goes.
+    Delete,
+}
 
 /// One step of a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +49,10 @@ pub enum Step {
         group: String,
         /// In order: of two changes of one key the last one counts.
         changes: Vec<Change>,
+        /// In order.
+        states: Vec<StateStep>,
     },
-    /// Delete all keys of a group, all or none.
+    /// Delete all keys and all states of a group, all or none.
     DeleteGroup(String),
     /// Delete all partitions of a group's topic, all or none.
     DeleteTopic(String, String),
@@ -58,26 +88,46 @@ impl Step {
         changes: impl IntoIterator<Item = (&'a str, i32, Option<(i64, String)>)>,
     ) -> Step {
         let own = |(topic, partition, value): (&str, _, _)| (topic.into(), partition, value);
-        Step::Batch { group: group.into(), changes: changes.into_iter().map(own).collect() }
+        let changes = changes.into_iter().map(own).collect();
+        Step::Batch { group: group.into(), changes, states: Vec::new() }
+    }
+
+    /// The batch with one more change, of a state. Another step stays as it is.
+    pub fn with(mut self, owner: StateOwner, name: &str, part: i32, edit: Edit) -> Step {
+        if let Step::Batch { states, .. } = &mut self {
+            states.push((owner, name.into(), part, edit));
+        }
+        self
     }
 
     /// What the step makes of a state. A crash is taken to lose nothing.
     pub fn apply(&self, state: &mut State) {
         match self {
-            Step::Batch { group, changes } => {
+            Step::Batch { group, changes, states } => {
                 for (topic, partition, value) in changes {
                     let key = (group.clone(), topic.clone(), *partition);
                     match value {
-                        Some(value) => state.insert(key, value.clone()),
-                        None => state.remove(&key),
+                        Some(value) => state.offsets.insert(key, value.clone()),
+                        None => state.offsets.remove(&key),
                     };
                 }
+                for (owner, name, part, edit) in states {
+                    let id = (group.clone(), *owner, name.clone(), *part);
+                    match edit {
+                        Edit::Put(bytes) => drop(state.states.insert(id, bytes.clone())),
+                        Edit::Append(bytes) => state.states.entry(id).or_default().extend(bytes),
+                        Edit::Delete => drop(state.states.remove(&id)),
+                    }
+                }
             }
-            Step::DeleteGroup(group) => state.retain(|key, _| key.0 != *group),
+            Step::DeleteGroup(group) => {
+                state.offsets.retain(|key, _| key.0 != *group);
+                state.states.retain(|id, _| id.0 != *group);
+            }
             Step::DeleteTopic(group, topic) => {
-                state.retain(|key, _| key.0 != *group || key.1 != *topic);
+                state.offsets.retain(|key, _| key.0 != *group || key.1 != *topic);
             }
-            Step::Expire => state.retain(|_, value| !is_due(value)),
+            Step::Expire => state.offsets.retain(|_, value| !is_due(value)),
             Step::Sync | Step::Compact | Step::Reopen | Step::PowerCut(_) | Step::Kill => {}
         }
     }
@@ -88,10 +138,10 @@ impl Step {
         let mut stages = Vec::new();
         if *self == Step::Expire {
             let mut rest = state.clone();
-            for (key, _) in state.iter().filter(|(_, value)| is_due(value)) {
-                let before = rest.len();
-                rest.retain(|(group, ..), value| *group != key.0 || !is_due(value));
-                if rest.len() < before {
+            for (key, _) in state.offsets.iter().filter(|(_, value)| is_due(value)) {
+                let before = rest.offsets.len();
+                rest.offsets.retain(|(group, ..), value| *group != key.0 || !is_due(value));
+                if rest.offsets.len() < before {
                     stages.push(rest.clone());
                 }
             }
@@ -140,8 +190,8 @@ fn is_due((offset, metadata): &(i64, String)) -> bool {
 /// As it would be written in a program.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (group, changes) = match self {
-            Step::Batch { group, changes } => (group, changes),
+        let (group, changes, states) = match self {
+            Step::Batch { group, changes, states } => (group, changes, states),
             Step::DeleteGroup(group) => return write!(f, "Step::DeleteGroup({group:?}.into())"),
             Step::DeleteTopic(group, topic) => {
                 return write!(f, "Step::DeleteTopic({group:?}.into(), {topic:?}.into())");
@@ -159,7 +209,10 @@ impl fmt::Display for Step {
                 let changes: Vec<String> = changes.iter().map(change_text).collect();
                 write!(f, "Step::batch({group:?}, [{}])", changes.join(", "))
             }
-        }
+        }?;
+        states.iter().try_for_each(|(owner, name, part, edit)| {
+            write!(f, ".with(StateOwner::{owner:?}, {name:?}, {part}, {})", edit_text(edit))
+        })
     }
 }
 
@@ -169,6 +222,23 @@ fn change_text((topic, partition, value): &Change) -> String {
         Some((offset, metadata)) => format!("Some(({offset}, {}))", metadata_text(metadata)),
     };
     format!("({topic:?}, {partition}, {value})")
+}
+
+fn edit_text(edit: &Edit) -> String {
+    match edit {
+        Edit::Put(bytes) => format!("Edit::Put({})", bytes_text(bytes)),
+        Edit::Append(bytes) => format!("Edit::Append({})", bytes_text(bytes)),
+        Edit::Delete => "Edit::Delete".into(),
+    }
+}
+
+fn bytes_text(bytes: &[u8]) -> String {
+    match bytes {
+        [first, rest @ ..] if rest.len() > 3 && rest.iter().all(|byte| byte == first) => {
+            format!("vec![{first}; {}]", bytes.len())
+        }
+        bytes => format!("vec!{bytes:?}"),
+    }
 }
 
 fn metadata_text(metadata: &str) -> String {
@@ -183,12 +253,15 @@ fn metadata_text(metadata: &str) -> String {
 
 /// A state in one line.
 pub(super) fn brief(state: &State) -> String {
-    let keys = state.iter().map(|((group, topic, partition), (offset, metadata))| {
+    let keys = state.offsets.iter().map(|((group, topic, partition), (offset, metadata))| {
         let metadata = match metadata.is_empty() {
             true => String::new(),
             false => format!(" {}", metadata_text(metadata)),
         };
         format!("{group}/{topic}/{partition}={offset}{metadata}")
     });
-    format!("[{}]", keys.collect::<Vec<_>>().join(", "))
+    let states = state.states.iter().map(|((group, owner, name, part), bytes)| {
+        format!("{group}/{owner:?}/{name}/{part}={}", bytes_text(bytes))
+    });
+    format!("[{}]", keys.chain(states).collect::<Vec<_>>().join(", "))
 }

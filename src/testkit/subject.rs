@@ -3,12 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::step::{Change, State, Step, commit_of, expiry_of};
+use super::step::{Change, Edit, State, StateStep, Step, commit_of, expiry_of};
 use super::{Dir, FixedEnvironment, SimDisk};
 use crate::batch::CommitBatch;
 use crate::error::{Error, ErrorKind};
 use crate::key::{Durability, Key};
 use crate::options::Options;
+use crate::state::StateOwner;
 use crate::store::OffsetStore;
 
 /// Something that keeps offsets in a directory, as the [`Driver`](super::Driver) sees it.
@@ -128,7 +129,9 @@ impl Subject for StoreSubject {
 /// Those of the store.
 pub fn apply_to_store(store: &OffsetStore, step: &Step) -> Result<(), Error> {
     match step {
-        Step::Batch { group, changes } => store.commit_batch(&batch_of(group, changes)).map(drop),
+        Step::Batch { group, changes, states } => {
+            store.commit_batch(&batch_of(group, changes, states)).map(drop)
+        }
         Step::DeleteGroup(group) => store.delete_group(group).map(drop),
         Step::DeleteTopic(group, topic) => store.delete_topic(group, topic).map(drop),
         Step::Expire => store.expire().map(drop),
@@ -139,7 +142,7 @@ pub fn apply_to_store(store: &OffsetStore, step: &Step) -> Result<(), Error> {
 }
 
 /// The changes of a step as a batch.
-pub fn batch_of(group: &str, changes: &[Change]) -> CommitBatch {
+pub fn batch_of(group: &str, changes: &[Change], states: &[StateStep]) -> CommitBatch {
     let mut batch = CommitBatch::new(group);
     for (topic, partition, value) in changes {
         match value {
@@ -147,6 +150,13 @@ pub fn batch_of(group: &str, changes: &[Change]) -> CommitBatch {
                 batch.commit(topic, *partition, commit_of(*offset, metadata))
             }
             None => batch.delete(topic, *partition),
+        };
+    }
+    for (owner, name, part, edit) in states {
+        match edit {
+            Edit::Put(bytes) => batch.put_state(*owner, name, *part, bytes),
+            Edit::Append(bytes) => batch.append_state(*owner, name, *part, bytes),
+            Edit::Delete => batch.delete_state(*owner, name, *part),
         };
     }
     batch
@@ -167,7 +177,16 @@ pub fn observe(store: &OffsetStore) -> State {
             let expected = expiry_of(value.offset().0, value.metadata());
             assert_eq!(value.expire_at_ms(), expected, "{group:?} {key}");
             let value = (value.offset().0, value.metadata().to_owned());
-            state.insert((group.clone(), key.topic().to_owned(), key.partition()), value);
+            state.offsets.insert((group.clone(), key.topic().to_owned(), key.partition()), value);
+        }
+    }
+    for owner in StateOwner::ALL {
+        for group in store.groups_with_state(owner) {
+            store.visit_states(&group, owner, |name, part, bytes| {
+                let by_name = store.state(&group, owner, name, part);
+                assert_eq!(by_name.as_deref(), Some(bytes), "the two ways to read agree");
+                state.states.insert((group.clone(), owner, name.to_owned(), part), bytes.to_vec());
+            });
         }
     }
     state

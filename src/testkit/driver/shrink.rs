@@ -1,6 +1,6 @@
 //! Making a history that fails as small as it gets.
 
-use crate::testkit::{Step, Subject};
+use crate::testkit::{Edit, Step, Subject};
 
 use super::Driver;
 use super::report::{Failure, Found};
@@ -57,17 +57,34 @@ fn smaller(history: &[Step], steps: usize) -> Vec<Vec<Step>> {
     all
 }
 
-/// The step with fewer changes, and with shorter metadata.
+/// The step with fewer changes, and with shorter metadata and states.
 fn smaller_steps(step: &Step) -> Vec<Step> {
-    let Step::Batch { group, changes } = step else { return Vec::new() };
+    let Step::Batch { group, changes, states } = step else { return Vec::new() };
     let mut all = Vec::new();
+    for at in 0..states.len() {
+        let with = |state: Option<_>| {
+            let mut states = states.clone();
+            states.splice(at..=at, state);
+            Step::Batch { group: group.clone(), changes: changes.clone(), states }
+        };
+        if states.len() + changes.len() > 1 {
+            all.push(with(None));
+        }
+        let (owner, name, part, edit) = &states[at];
+        let shorter = match edit {
+            Edit::Put(bytes) if bytes.len() > 2 => Edit::Put(bytes[..2].to_vec()),
+            Edit::Append(bytes) if bytes.len() > 2 => Edit::Append(bytes[..2].to_vec()),
+            _ => continue,
+        };
+        all.push(with(Some((*owner, name.clone(), *part, shorter))));
+    }
     for at in 0..changes.len() {
         let with = |change: Option<_>| {
             let mut changes = changes.clone();
             changes.splice(at..=at, change);
-            Step::Batch { group: group.clone(), changes }
+            Step::Batch { group: group.clone(), changes, states: states.clone() }
         };
-        if changes.len() > 1 {
+        if changes.len() + states.len() > 1 {
             all.push(with(None));
         }
         let (topic, partition, value) = &changes[at];
