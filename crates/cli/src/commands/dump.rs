@@ -164,6 +164,10 @@ fn text_body(body: &Body<'_>, out: &mut dyn Write) -> io::Result<()> {
                 change::text(change, out)
             })
         }
+        Body::State(seq, change) => {
+            write!(out, "  seq {seq}  ")?;
+            change::text(change, out)
+        }
         Body::Unknown { kind } => writeln!(out, "  kind {kind}, which this version does not know"),
         Body::Malformed { kind } => writeln!(out, "  kind {kind}, MALFORMED"),
         _ => writeln!(out, "  a record that this version cannot print"),
@@ -214,6 +218,9 @@ fn json_body(body: &Body<'_>) -> Value {
         Body::Values(values) => {
             let values = values.iter().map(|(seq, change)| change::json(Some(*seq), change));
             json!({"kind": "values", "values": values.collect::<Vec<_>>()})
+        }
+        Body::State(seq, change) => {
+            json!({"kind": "state", "state": change::json(Some(*seq), change)})
         }
         Body::Unknown { kind } => json!({"kind": "unknown", "number": kind}),
         Body::Malformed { kind } => json!({"kind": "malformed", "number": kind}),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use pagemark::{SalvageReport, Verdict, salvage_with};
 
+use crate::change;
 use crate::failure::Failure;
 use crate::progress::Bar;
 use crate::store;
@@ -31,12 +32,22 @@ const SUMMARY: &[Column] = &[
     ("UNREADABLE-FILES", "unreadable_files"),
     ("RECORDS", "records"),
     ("BYTES-SKIPPED", "bytes_skipped"),
+    ("STATES-EXACT", "states_exact"),
 ];
 
 const KEYS: &[Column] = &[
     ("GROUP", "group"),
     ("TOPIC", "topic"),
     ("PARTITION", "partition"),
+    ("VERDICT", "verdict"),
+    ("KNOWN-UP-TO-SEQ", "known_up_to_seq"),
+];
+
+const STATES: &[Column] = &[
+    ("GROUP", "group"),
+    ("OWNER", "owner"),
+    ("STATE", "name"),
+    ("PART", "part"),
     ("VERDICT", "verdict"),
     ("KNOWN-UP-TO-SEQ", "known_up_to_seq"),
 ];
@@ -67,12 +78,16 @@ pub(crate) fn run(args: &Args, dir: Option<&Path>, out: &mut dyn Write) -> Resul
     let report = salvage_with(&from, &args.to, |progress| bar.show(progress))?;
     drop(bar);
     let (summary, keys, gaps) = (summary(&report), keys(&report), gaps(&report));
+    let states = states(&report);
     match args.format {
         Format::Csv => keys.write(args.format, out)?,
-        Format::Json => summary.write_with(&[("uncertain", &keys), ("gaps", &gaps)], out)?,
+        Format::Json => summary.write_with(
+            &[("uncertain", &keys), ("uncertain_states", &states), ("gaps", &gaps)],
+            out,
+        )?,
         Format::Table => {
             summary.write_list(args.format, out)?;
-            for table in [&keys, &gaps].into_iter().filter(|table| table.len() > 0) {
+            for table in [&keys, &states, &gaps].into_iter().filter(|table| table.len() > 0) {
                 writeln!(out)?;
                 table.write(args.format, out)?;
             }
@@ -94,6 +109,7 @@ pub(crate) fn run(args: &Args, dir: Option<&Path>, out: &mut dyn Write) -> Resul
 /// Whether the new store has all that the old one had.
 fn is_exact(report: &SalvageReport) -> bool {
     report.uncertain.is_empty()
+        && report.uncertain_states.is_empty()
         && report.gaps.is_empty()
         && report.unreadable.is_empty()
         && report.changes_lost == 0
@@ -112,6 +128,7 @@ fn summary(report: &SalvageReport) -> Table {
         Cell::count(report.unreadable.len()),
         Cell::count(report.records),
         Cell::count(report.bytes_skipped),
+        Cell::count(report.states_exact),
     ]);
     table
 }
@@ -123,15 +140,34 @@ fn keys(report: &SalvageReport) -> Table {
             key.group.as_str().into(),
             key.topic.as_str().into(),
             Cell::optional(key.partition),
-            match key.verdict {
-                Verdict::Exact => "exact".into(),
-                Verdict::PossiblyOld => "possibly old".into(),
-                Verdict::Lost => "lost".into(),
-            },
+            verdict(key.verdict),
             Cell::count(key.seq.get()),
         ]);
     }
     table
+}
+
+fn states(report: &SalvageReport) -> Table {
+    let mut table = Table::new(STATES);
+    for state in &report.uncertain_states {
+        table.push(vec![
+            state.group.as_str().into(),
+            Cell::Text(change::owner_name(state.owner)),
+            state.name.as_str().into(),
+            Cell::Number(state.part.into()),
+            verdict(state.verdict),
+            Cell::count(state.seq.get()),
+        ]);
+    }
+    table
+}
+
+fn verdict(verdict: Verdict) -> Cell {
+    match verdict {
+        Verdict::Exact => "exact".into(),
+        Verdict::PossiblyOld => "possibly old".into(),
+        Verdict::Lost => "lost".into(),
+    }
 }
 
 fn gaps(report: &SalvageReport) -> Table {

@@ -103,6 +103,8 @@ impl Filter {
             Change::Commit { group, topic, .. }
             | Change::Delete { group, topic, .. }
             | Change::DeleteTopic { group, topic } => self.wants(group, topic),
+            // The name of a state may be a topic.
+            Change::State { group, name, .. } => self.wants(group, name),
             _ => true,
         }
     }
@@ -277,6 +279,11 @@ impl Printer {
                 let (group, topic) = (group.into(), topic.into());
                 let change = "delete".into();
                 [none(), seq, change, group, topic, none(), none(), none(), none()]
+            }
+            Change::State { group, name, part, .. } => {
+                let (group, name) = (group.into(), name.into());
+                let part = Cell::Number(part.into());
+                [none(), seq, "state".into(), group, name, part, none(), none(), none()]
             }
             _ => {
                 let change = "other".into();

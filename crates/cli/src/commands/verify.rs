@@ -30,6 +30,7 @@ const SUMMARY: &[Column] = &[
     ("FILES", "files"),
     ("BYTES", "bytes"),
     ("RECORDS", "records"),
+    ("STATES", "states"),
 ];
 
 const FINDINGS: &[Column] = &[
@@ -90,6 +91,7 @@ fn summary(report: &VerifyReport) -> Table {
         Cell::count(report.files),
         Cell::count(report.bytes),
         Cell::count(report.records),
+        Cell::count(report.states),
     ]);
     table
 }

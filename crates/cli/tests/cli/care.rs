@@ -30,7 +30,7 @@ fn a_whole_store_is_clean_closed_or_open() {
     let text = place.run("verify --dir s").ok();
     assert!(text.starts_with("STORE     "), "{text}");
     assert!(text.contains("\nCLEAN     yes\nCLOSED    yes\nKEYS      8\nLAST-SEQ  8\n"), "{text}");
-    assert_eq!(text.lines().count(), 8, "{text}");
+    assert_eq!(text.lines().count(), 9, "{text}");
     let empty = place.run("verify --dir s --format csv").ok();
     assert_eq!(empty, "severity,kind,file,position,message\n");
 
@@ -74,7 +74,7 @@ fn what_is_whole_is_salvaged_as_it_is() {
     store(&place);
     let text = place.run("salvage --from s --to new").ok();
     assert!(text.starts_with("EXACT             8\nPOSSIBLY-OLD      0\nLOST "), "{text}");
-    assert_eq!(text.lines().count(), 9, "{text}");
+    assert_eq!(text.lines().count(), 10, "{text}");
     let exported = place.run("export --dir s --format jsonl").ok();
     assert_eq!(place.run("export --dir new --format jsonl").ok(), exported);
     // The source can be named like every store.
