@@ -11,7 +11,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::RECORDS_START;
 use crate::format::header::{FileHeader, FileKind};
 use crate::format::mark::{Mark, MarkState};
-use crate::format::record::{Name, Open, RecordBuffer, Seal, Seed, Start, chain, kind};
+use crate::format::record::{
+    MAX_RECORD_LEN, Name, Open, RecordBuffer, Seal, Seed, Start, chain, kind,
+};
 use crate::format::{entry, names};
 use crate::io::{Dir, SegmentFile};
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -225,10 +227,13 @@ impl Appender {
         self.ordinal
     }
 
-    /// Whether `len` more bytes of records leave room for the seal.
+    /// Whether `len` more bytes of records leave room for the seal, and are no more than one record can
+    /// have.
     pub(crate) fn has_room(&self, len: usize) -> bool {
         let used = u64::from(self.end.position) + Seal::RECORD_LEN as u64;
-        !self.sealed && used.saturating_add(len as u64) <= self.segment.header.size
+        !self.sealed
+            && len <= MAX_RECORD_LEN
+            && used.saturating_add(len as u64) <= self.segment.header.size
     }
 
     /// Whether more than half of the segment is used.

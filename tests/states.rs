@@ -238,3 +238,25 @@ fn readers_see_whole_states_while_they_change() {
     });
     assert_eq!(store.state("g", Acks, "t", 0).unwrap().len(), 320);
 }
+
+/// A length field has 24 bits, however large a segment is.
+#[test]
+fn a_batch_that_is_longer_than_a_record_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::new().background(false).durability(pagemark::Durability::Buffered);
+    let store = options.segment_size(256 << 20).open(dir.path()).unwrap();
+    let most = vec![7; MAX_STATE_BYTES];
+    let of = |count| {
+        let mut batch = CommitBatch::new("g");
+        for part in 0..count {
+            batch.put_state(Application, "n", part, &most);
+        }
+        batch
+    };
+    // The second one stands in a segment that has room for much more than the longest record.
+    store.commit_batch(&of(3)).unwrap();
+    let seq = store.commit_batch(&of(3)).unwrap();
+    let error = store.commit_batch(&of(4)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+    assert_eq!(store.commit_batch(&CommitBatch::new("g")).unwrap(), seq, "nothing was written");
+}

@@ -388,10 +388,10 @@ impl Log {
     /// Each step can fail for want of room, and leaves a log that a later call can go on from.
     fn roll(&mut self, needed: usize, size: u64, durable: u64) -> Result<()> {
         let largest = self.surroundings.segment_size;
-        let needed = needed as u64;
-        if needed > largest.min(MAX_RECORD_LEN as u64) {
+        let (needed, most) = (needed as u64, largest.min(MAX_RECORD_LEN as u64));
+        if needed > most {
             return Err(Error::invalid(format!(
-                "the batch needs {needed} bytes of a segment, and a segment has {largest}"
+                "the batch needs {needed} bytes of a segment, and can have {most}"
             )));
         }
         let size = size.max(needed.next_power_of_two()).min(largest);
