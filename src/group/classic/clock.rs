@@ -23,8 +23,7 @@ pub(super) enum Timer {
 
 /// A clock that only goes forward, made of one that may be set, and the timers that run on it.
 ///
-/// When the caller's clock is set back, the time inside stands still and goes on from there: what was
-/// waited for is not waited for longer.
+/// When the caller's clock is set back, the time inside stands still and goes on from there.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Clock {
     /// Milliseconds inside, since the group was opened.

@@ -3,7 +3,7 @@
 use super::ClassicGroup;
 use super::request::CommitRequest;
 use super::state::ClassicState;
-use super::subscription::subscribes;
+use super::subscription::topics;
 use crate::group::GroupError;
 
 /// The protocol type of groups that read topics.
@@ -64,14 +64,17 @@ impl ClassicGroup {
     /// [`NonEmptyGroup`](GroupError::NonEmptyGroup) if it has members and is not for consumers, and
     /// [`GroupSubscribedToTopic`](GroupError::GroupSubscribedToTopic) if a member reads the topic.
     pub fn check_offset_delete(&self, topic: &str) -> Result<(), GroupError> {
-        let is_for_consumers = self.protocol_type.as_deref() == Some(CONSUMER);
         match self.state {
             ClassicState::Dead => Err(GroupError::GroupIdNotFound),
             ClassicState::Empty => Ok(()),
-            _ if !is_for_consumers => Err(GroupError::NonEmptyGroup),
+            _ if !self.is_for_consumers() => Err(GroupError::NonEmptyGroup),
             _ if self.is_subscribed_to(topic) => Err(GroupError::GroupSubscribedToTopic),
             _ => Ok(()),
         }
+    }
+
+    pub(super) fn is_for_consumers(&self) -> bool {
+        self.protocol_type.as_deref() == Some(CONSUMER)
     }
 
     /// Whether a member reads the topic, as far as that can be known: a consumer whose subscription
@@ -79,10 +82,10 @@ impl ClassicGroup {
     /// expire.
     pub fn is_subscribed_to(&self, topic: &str) -> bool {
         let protocol = self.protocol.as_deref().unwrap_or("");
-        self.protocol_type.as_deref() == Some(CONSUMER)
+        self.is_for_consumers()
             && self.members.values().any(|member| {
-                let metadata = member.metadata(protocol);
-                metadata.and_then(|metadata| subscribes(&metadata, topic)).unwrap_or(true)
+                let metadata = member.metadata(protocol).unwrap_or_default();
+                topics(&metadata).is_none_or(|topics| topics.contains(topic.as_bytes()))
             })
     }
 }

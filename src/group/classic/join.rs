@@ -6,6 +6,7 @@ use super::member::{Member, agree_on_one_of, vote};
 use super::reply::{Joined, JoinedMember, Reply, Step};
 use super::request::{JoinRequest, MemberIdentity, RequestId};
 use super::state::ClassicState;
+use super::subscription::topics;
 
 use crate::group::GroupError;
 
@@ -183,9 +184,10 @@ impl ClassicGroup {
     /// assignment stays, and so does the generation if nothing else changes.
     fn replace(&mut self, old: &str, new: String, join: &JoinRequest, step: &mut Step) {
         let leader_before = self.leader.clone();
+        let is_same = self.reads_the_same(old, join);
         self.take_place(old, &new, join, step);
         match self.state {
-            ClassicState::Stable if vote(&self.members) == self.protocol => {
+            ClassicState::Stable if is_same && vote(&self.members) == self.protocol => {
                 self.joining.remove(&new);
                 self.answer_replaced(&new, leader_before, join, step);
             }
@@ -197,6 +199,17 @@ impl ClassicGroup {
                 self.complete_join_if_all_are_there(step);
             }
         }
+    }
+
+    /// Whether a member reads the topics that it read before, as far as that can be known. The rest of
+    /// what it says may differ, since a process that starts anew owns nothing.
+    fn reads_the_same(&self, old: &str, join: &JoinRequest) -> bool {
+        let protocol = self.protocol.as_deref().unwrap_or("");
+        let before = self.members.get(old).and_then(|member| member.metadata(protocol));
+        let now = Member::new(join).metadata(protocol);
+        let (Some(before), Some(now)) = (before, now) else { return true };
+        let (before, now) = (topics(&before), topics(&now));
+        !self.is_for_consumers() || before.is_none() || now.is_none() || before == now
     }
 
     fn take_place(&mut self, old: &str, new: &str, join: &JoinRequest, step: &mut Step) {

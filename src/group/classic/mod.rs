@@ -97,6 +97,8 @@
 //!
 //! - Every request is answered. Kafka leaves one unanswered if its member leaves or sends it again.
 //! - A static member that starts anew finds its place in a group that is full.
+//! - A consumer that starts anew as a static member and reads other topics than before causes a
+//!   rebalance. In Kafka it gets the share of what it was.
 //! - A member that never joined and leaves causes no rebalance.
 //! - Two assignors with as many votes: the one whose name sorts first is taken, not any.
 
@@ -141,7 +143,8 @@ use crate::error::Result;
 /// One group: its members, what they wait for, and what is stored of it.
 ///
 /// Every call is given the time in milliseconds. It may be set back and forth: the time inside goes on
-/// only when the caller's does, and what was waited for is never waited for longer.
+/// when the caller's does and never goes back. A clock that is set back loses the time since the call
+/// before, and nothing else.
 #[derive(Clone, Debug)]
 pub struct ClassicGroup {
     config: ClassicConfig,

@@ -91,7 +91,7 @@ pub struct SyncRequest {
 }
 
 /// Who a request is from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MemberIdentity {
     /// The id that the group gave to the member.
     pub member_id: String,
