@@ -21,3 +21,5 @@ mod restarts;
 mod simulation;
 #[path = "classic/table.rs"]
 mod table;
+#[path = "classic/timeouts.rs"]
+mod timeouts;

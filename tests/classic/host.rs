@@ -176,14 +176,20 @@ impl Host {
         request
     }
 
+    /// The first step of a new dynamic member.
+    pub fn ask_for_an_id(&mut self) -> String {
+        let request = self.join(&join(""));
+        match self.replies.get(&request) {
+            Some(Reply::Join(Err(refusal))) if refusal.error == GroupError::MemberIdRequired => {
+                refusal.member_id.clone()
+            }
+            reply => panic!("{reply:?}"),
+        }
+    }
+
     /// The two steps of a new dynamic member: returns its id, and the second request.
     pub fn join_as_new(&mut self, join: &JoinRequest) -> (String, RequestId) {
-        let first = self.join(join);
-        let Some(Reply::Join(Err(refusal))) = self.replies.get(&first) else {
-            panic!("{:?}", self.replies.get(&first))
-        };
-        assert_eq!(refusal.error, GroupError::MemberIdRequired);
-        let member_id = refusal.member_id.clone();
+        let member_id = self.ask_for_an_id();
         let request = self.join(&JoinRequest { member_id: member_id.clone(), ..join.clone() });
         (member_id, request)
     }

@@ -60,19 +60,11 @@ fn a_new_member_gets_an_id_that_nobody_guesses_and_joins_with_it() {
 
 #[test]
 fn an_id_that_is_not_used_is_forgotten_after_a_session() {
-    let (mut host, leader, _) = pair();
-    let first = host.join(&join(""));
-    let Some(pagemark::group::classic::Reply::Join(Err(refusal))) = host.replies.get(&first) else {
-        panic!()
-    };
-    let id = refusal.member_id.clone();
+    let (mut host, leader, follower) = pair();
+    let id = host.ask_for_an_id();
     for _ in 0..SESSION_MS / 1_000 {
         host.heartbeat(&leader).unwrap();
-        host.heartbeat(&MemberIdentity::fixed(
-            host.group.describe().members[1].member.member_id.clone(),
-            "i",
-        ))
-        .unwrap();
+        host.heartbeat(&follower).unwrap();
         host.wait(1_000);
     }
     let second = host.join(&join(&id));
@@ -350,11 +342,7 @@ fn who_does_not_join_in_time_is_left_out_unless_it_is_static() {
 #[test]
 fn an_id_that_is_given_back_moves_nobody() {
     let (mut host, _, _) = pair();
-    let first = host.join(&join(""));
-    let Some(pagemark::group::classic::Reply::Join(Err(refusal))) = host.replies.get(&first) else {
-        panic!()
-    };
-    let id = refusal.member_id.clone();
+    let id = host.ask_for_an_id();
     let with_instance = host.join(&join_static(&id, "k"));
     assert_eq!(host.refusal(with_instance), Some(InvalidRequest));
     assert_eq!(host.leave(&[MemberIdentity::dynamic(&id)]), [Ok(())]);

@@ -113,6 +113,18 @@ fn nobody_hears_what_was_not_stored() {
 }
 
 #[test]
+fn everyone_who_waits_is_answered_when_the_coordinator_stops() {
+    let (mut host, leader, follower) = stable();
+    let join_waits = host.join(&join(&leader.member_id));
+    let effects = host.group.clone().abandon(Vec::new());
+    assert_eq!(effects.iter().map(|effect| effect.request).collect::<Vec<_>>(), [join_waits]);
+    host.join(&join_static(&follower.member_id, "i"));
+    let sync_waits = host.sync(&follower, 2, &[]);
+    let effects = host.group.clone().abandon(Vec::new());
+    assert_eq!(effects.iter().map(|effect| effect.request).collect::<Vec<_>>(), [sync_waits]);
+}
+
+#[test]
 fn a_deleted_group_leaves_nothing_behind() {
     let (mut host, leader, follower) = stable();
     assert_eq!(host.group.delete(host.now).unwrap_err(), NonEmptyGroup);
