@@ -15,15 +15,15 @@ use super::host::{Host, join, protocol};
 use super::oracle::Oracle;
 
 /// The topics, and how many partitions each has.
-pub const TOPICS: [(&str, i32); 3] = [("audit", 1), ("orders", 4), ("refunds", 3)];
+pub(crate) const TOPICS: [(&str, i32); 3] = [("audit", 1), ("orders", 4), ("refunds", 3)];
 
-pub fn partitions_per_topic() -> BTreeMap<String, i32> {
+pub(crate) fn partitions_per_topic() -> BTreeMap<String, i32> {
     TOPICS.map(|(topic, count)| (topic.into(), count)).into()
 }
 
 /// Where a member is on its way to a share.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// The process does not run.
     Stopped,
     ToJoin,
@@ -35,19 +35,19 @@ pub enum Phase {
 }
 
 #[derive(Clone, Debug)]
-pub struct Client {
+pub(crate) struct Client {
     /// `d` and a number for a dynamic member, `s` and a number for a static one.
-    pub name: String,
-    pub topics: Vec<&'static str>,
-    pub protocols: Vec<&'static str>,
-    pub phase: Phase,
-    pub member_id: String,
-    pub generation: i32,
-    pub share: Vec<TopicPartition>,
+    pub(crate) name: String,
+    pub(crate) topics: Vec<&'static str>,
+    pub(crate) protocols: Vec<&'static str>,
+    pub(crate) phase: Phase,
+    pub(crate) member_id: String,
+    pub(crate) generation: i32,
+    pub(crate) share: Vec<TopicPartition>,
 }
 
 impl Client {
-    pub fn new(name: String) -> Client {
+    pub(crate) fn new(name: String) -> Client {
         Client {
             name,
             topics: vec!["orders"],
@@ -59,13 +59,13 @@ impl Client {
         }
     }
 
-    pub fn identity(&self) -> MemberIdentity {
+    pub(crate) fn identity(&self) -> MemberIdentity {
         let group_instance_id = self.name.starts_with('s').then(|| self.name.clone());
         MemberIdentity { member_id: self.member_id.clone(), group_instance_id }
     }
 
     /// The process ends without a word.
-    pub fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         *self = Client { phase: Phase::Stopped, ..self.clone() };
         self.forget();
     }
@@ -86,7 +86,7 @@ impl Client {
     }
 
     /// Does the next thing, whatever that is.
-    pub fn act(&mut self, host: &mut Host, oracle: &mut Oracle) {
+    pub(crate) fn act(&mut self, host: &mut Host, oracle: &mut Oracle) {
         match self.phase.clone() {
             Phase::Stopped => {}
             Phase::ToJoin => {

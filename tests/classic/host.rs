@@ -8,15 +8,15 @@ use pagemark::group::classic::{
     LeaveRequest, MemberIdentity, Protocol, Record, Reply, RequestId, Step, SyncRequest,
 };
 
-pub const SESSION_MS: i32 = 10_000;
-pub const REBALANCE_MS: i32 = 60_000;
+pub(crate) const SESSION_MS: i32 = 10_000;
+pub(crate) const REBALANCE_MS: i32 = 60_000;
 
 /// What is stored: names and bytes, as in a store.
-pub type States = BTreeMap<String, Vec<u8>>;
+pub(crate) type States = BTreeMap<String, Vec<u8>>;
 
 /// What becomes of a coordinator in its next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// Nothing.
     Lives,
     /// It cannot store the records.
@@ -27,26 +27,26 @@ pub enum Fate {
 
 /// A group, what is stored of it, and the requests that wait for an answer.
 #[derive(Clone)]
-pub struct Host {
-    pub group: ClassicGroup,
-    pub config: ClassicConfig,
-    pub max_size: usize,
-    pub states: States,
-    pub now: i64,
-    pub fate: Fate,
-    pub waiting: BTreeSet<RequestId>,
-    pub replies: BTreeMap<RequestId, Reply>,
+pub(crate) struct Host {
+    pub(crate) group: ClassicGroup,
+    pub(crate) config: ClassicConfig,
+    pub(crate) max_size: usize,
+    pub(crate) states: States,
+    pub(crate) now: i64,
+    pub(crate) fate: Fate,
+    pub(crate) waiting: BTreeSet<RequestId>,
+    pub(crate) replies: BTreeMap<RequestId, Reply>,
     requests: u64,
     randomness: u128,
     /// Every record that was ever given out, in order.
     history: Vec<Record>,
 }
 
-pub fn decode(states: &States) -> Vec<Record> {
+pub(crate) fn decode(states: &States) -> Vec<Record> {
     states.iter().map(|(name, bytes)| Record::decode(name, bytes).unwrap()).collect()
 }
 
-pub fn store(states: &mut States, records: &[Record]) {
+pub(crate) fn store(states: &mut States, records: &[Record]) {
     for record in records {
         match record.value() {
             Some(bytes) => states.insert(record.name(), bytes),
@@ -56,7 +56,7 @@ pub fn store(states: &mut States, records: &[Record]) {
 }
 
 impl Host {
-    pub fn new(config: ClassicConfig) -> Host {
+    pub(crate) fn new(config: ClassicConfig) -> Host {
         let now = 1_000_000;
         Host {
             group: ClassicGroup::open(config, [], now).unwrap(),
@@ -74,14 +74,14 @@ impl Host {
     }
 
     /// Opens the group anew with a limit on its members.
-    pub fn limit(&mut self, max_size: usize) {
+    pub(crate) fn limit(&mut self, max_size: usize) {
         self.max_size = max_size;
         self.config = self.config.max_size(max_size);
         self.restart();
     }
 
     /// A number for a request that is about to be made.
-    pub fn request(&mut self) -> RequestId {
+    pub(crate) fn request(&mut self) -> RequestId {
         self.requests += 1;
         let request = RequestId(self.requests);
         self.waiting.insert(request);
@@ -89,7 +89,7 @@ impl Host {
     }
 
     /// Stores the records, then lets the effects out, unless it fails in between.
-    pub fn take(&mut self, step: Step) {
+    pub(crate) fn take(&mut self, step: Step) {
         let fate = std::mem::replace(&mut self.fate, Fate::Lives);
         if fate == Fate::CannotStore {
             return self.give_up(step);
@@ -141,7 +141,7 @@ impl Host {
     }
 
     /// The coordinator is started anew from what is stored. Requests that waited are lost.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.group = self.reopened(decode(&self.states));
         let from_history = self.reopened(self.history.clone());
         assert_eq!(self.group.describe(), from_history.describe(), "bytes and history differ");
@@ -149,7 +149,7 @@ impl Host {
     }
 
     /// Lets time go by, and does what is due when it is due.
-    pub fn wait(&mut self, ms: i64) {
+    pub(crate) fn wait(&mut self, ms: i64) {
         let end = self.now + ms;
         while let Some(deadline) = self.group.next_deadline().filter(|deadline| *deadline <= end) {
             assert!(deadline > self.now, "what was due stays due");
@@ -161,13 +161,13 @@ impl Host {
     }
 
     /// The clock is set.
-    pub fn jump(&mut self, ms: i64) {
+    pub(crate) fn jump(&mut self, ms: i64) {
         self.now += ms;
         let step = self.group.tick(self.now);
         self.take(step);
     }
 
-    pub fn join(&mut self, join: &JoinRequest) -> RequestId {
+    pub(crate) fn join(&mut self, join: &JoinRequest) -> RequestId {
         let request = self.request();
         self.randomness += 1;
         let step =
@@ -177,7 +177,7 @@ impl Host {
     }
 
     /// The first step of a new dynamic member.
-    pub fn ask_for_an_id(&mut self) -> String {
+    pub(crate) fn ask_for_an_id(&mut self) -> String {
         let request = self.join(&join(""));
         match self.replies.get(&request) {
             Some(Reply::Join(Err(refusal))) if refusal.error == GroupError::MemberIdRequired => {
@@ -188,13 +188,13 @@ impl Host {
     }
 
     /// The two steps of a new dynamic member: returns its id, and the second request.
-    pub fn join_as_new(&mut self, join: &JoinRequest) -> (String, RequestId) {
+    pub(crate) fn join_as_new(&mut self, join: &JoinRequest) -> (String, RequestId) {
         let member_id = self.ask_for_an_id();
         let request = self.join(&JoinRequest { member_id: member_id.clone(), ..join.clone() });
         (member_id, request)
     }
 
-    pub fn sync(
+    pub(crate) fn sync(
         &mut self,
         member: &MemberIdentity,
         generation: i32,
@@ -217,7 +217,7 @@ impl Host {
         request
     }
 
-    pub fn leave(&mut self, members: &[MemberIdentity]) -> Vec<Result<(), GroupError>> {
+    pub(crate) fn leave(&mut self, members: &[MemberIdentity]) -> Vec<Result<(), GroupError>> {
         let request = self.request();
         let step = self.group.leave(self.now, LeaveRequest { request, members: members.to_vec() });
         self.take(step);
@@ -228,12 +228,12 @@ impl Host {
         }
     }
 
-    pub fn heartbeat(&mut self, member: &MemberIdentity) -> Result<(), GroupError> {
+    pub(crate) fn heartbeat(&mut self, member: &MemberIdentity) -> Result<(), GroupError> {
         let generation = self.group.generation();
         self.group.heartbeat(self.now, member, generation)
     }
 
-    pub fn commit(
+    pub(crate) fn commit(
         &mut self,
         member: &MemberIdentity,
         generation: i32,
@@ -244,7 +244,7 @@ impl Host {
     }
 
     /// What the members of the newest generation were told, if the request was answered with it.
-    pub fn joined(&self, request: RequestId) -> &Joined {
+    pub(crate) fn joined(&self, request: RequestId) -> &Joined {
         match self.replies.get(&request) {
             Some(Reply::Join(Ok(joined))) => joined,
             reply => panic!("{reply:?}"),
@@ -252,7 +252,7 @@ impl Host {
     }
 
     /// Why a request was refused, or `None` if it was not, or not yet.
-    pub fn refusal(&self, request: RequestId) -> Option<GroupError> {
+    pub(crate) fn refusal(&self, request: RequestId) -> Option<GroupError> {
         match self.replies.get(&request)? {
             Reply::Join(Err(refusal)) => Some(refusal.error),
             Reply::Sync(Err(error)) | Reply::Leave(Err(error)) => Some(*error),
@@ -260,7 +260,7 @@ impl Host {
         }
     }
 
-    pub fn assignment(&self, request: RequestId) -> &[u8] {
+    pub(crate) fn assignment(&self, request: RequestId) -> &[u8] {
         match self.replies.get(&request) {
             Some(Reply::Sync(Ok(synced))) => &synced.assignment,
             reply => panic!("{reply:?}"),
@@ -269,7 +269,7 @@ impl Host {
 }
 
 /// A join of a consumer with one topic.
-pub fn join(member_id: &str) -> JoinRequest {
+pub(crate) fn join(member_id: &str) -> JoinRequest {
     JoinRequest {
         request: RequestId(0),
         member_id: member_id.into(),
@@ -285,12 +285,12 @@ pub fn join(member_id: &str) -> JoinRequest {
     }
 }
 
-pub fn join_static(member_id: &str, instance_id: &str) -> JoinRequest {
+pub(crate) fn join_static(member_id: &str, instance_id: &str) -> JoinRequest {
     JoinRequest { group_instance_id: Some(instance_id.into()), ..join(member_id) }
 }
 
 /// A protocol with a subscription in the bytes of Kafka's consumers.
-pub fn protocol(name: &str, topics: &[&str]) -> Protocol {
+pub(crate) fn protocol(name: &str, topics: &[&str]) -> Protocol {
     let mut metadata = vec![0, 1];
     metadata.extend((topics.len() as i32).to_be_bytes());
     for topic in topics {

@@ -6,7 +6,7 @@ use pagemark::TopicPartition;
 use pagemark::group::classic::{ClassicDescription, Joined, MemberIdentity};
 
 #[derive(Clone, Debug, Default)]
-pub struct Oracle {
+pub(crate) struct Oracle {
     /// The newest generation that anyone was told of.
     newest: i32,
     /// Who leads each generation, and with which assignor.
@@ -28,7 +28,7 @@ fn who(member_id: &str) -> String {
 
 impl Oracle {
     /// A generation has one leader and one assignor, and its number is given once.
-    pub fn saw_joined(&mut self, joined: &Joined) {
+    pub(crate) fn saw_joined(&mut self, joined: &Joined) {
         let told = (who(&joined.leader), joined.protocol.clone());
         let first = self.leaders.entry(joined.generation).or_insert_with(|| told.clone());
         assert_eq!(*first, told, "two generations have the number {}", joined.generation);
@@ -36,7 +36,7 @@ impl Oracle {
     }
 
     /// A partition has one owner in a generation.
-    pub fn saw_share(&mut self, generation: i32, member_id: &str, share: &[TopicPartition]) {
+    pub(crate) fn saw_share(&mut self, generation: i32, member_id: &str, share: &[TopicPartition]) {
         for partition in share {
             let key = (generation, partition.clone());
             let owner = self.owners.entry(key).or_insert_with(|| who(member_id));
@@ -45,7 +45,7 @@ impl Oracle {
     }
 
     /// Generations go forward only, and nobody comes back under an id that was given up.
-    pub fn saw_group(&mut self, group: &ClassicDescription) {
+    pub(crate) fn saw_group(&mut self, group: &ClassicDescription) {
         assert!(group.generation >= self.newest, "{} is behind {}", group.generation, self.newest);
         self.newest = group.generation;
         let now = group.members.iter().map(|member| member.member.member_id.clone()).collect();
@@ -56,7 +56,7 @@ impl Oracle {
     }
 
     /// Whoever commits is a member, and nobody was given its partitions since.
-    pub fn saw_commit(&self, by: &MemberIdentity, generation: i32) {
+    pub(crate) fn saw_commit(&self, by: &MemberIdentity, generation: i32) {
         assert!(self.members.contains(&by.member_id), "{by:?} is no member and has committed");
         assert_eq!(generation, self.newest, "{by:?} has committed");
         let later = self.owners.keys().any(|(given, _)| *given > generation);

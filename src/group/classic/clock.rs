@@ -44,7 +44,8 @@ impl Clock {
         if elapsed > 0 {
             self.inside = self.inside.saturating_add(elapsed.min(MAX_ELAPSED_MS));
         }
-        if elapsed > 0 || elapsed < -JITTER_MS {
+        let was_set_back = elapsed < -JITTER_MS;
+        if elapsed > 0 || was_set_back {
             self.outside = now_ms;
         }
     }
