@@ -130,6 +130,7 @@ fn a_deleted_group_leaves_nothing_behind() {
     assert_eq!(host.group.delete(host.now).unwrap_err(), NonEmptyGroup);
     host.leave(&[leader, follower]);
     assert_eq!((host.group.state(), host.states.len()), (Empty, 1));
+    host.ask_for_an_id();
     let step = host.group.delete(host.now).unwrap();
     host.take(step);
     assert_eq!((host.group.next_deadline(), host.states.len()), (None, 0));

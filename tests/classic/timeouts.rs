@@ -135,3 +135,57 @@ fn a_member_that_has_just_got_its_id_is_waited_for() {
     host.leave(&[MemberIdentity::dynamic(id)]);
     assert_eq!(host.joined(request).generation, 2);
 }
+
+#[test]
+fn who_takes_the_place_of_a_member_has_to_sync_as_well() {
+    let (mut host, leader, follower) = joined();
+    host.sync(&leader, 1, &[]);
+    let request = host.join(&join_static("", "i"));
+    let anew = MemberIdentity::fixed(&host.joined(request).member_id, "i");
+    assert_ne!(anew, follower);
+    for _ in 0..REBALANCE_MS / 1_000 {
+        let _ = (host.heartbeat(&leader), host.heartbeat(&anew));
+        host.wait(1_000);
+    }
+    assert_eq!((host.group.state(), members(&host)), (PreparingRebalance, vec![leader]));
+}
+
+#[test]
+fn the_first_to_join_leads_and_when_it_leaves_another_one() {
+    let mut host = Host::new(ClassicConfig::new());
+    let first = host.join(&join_static("", "z"));
+    host.join(&join_static("", "a"));
+    host.wait(6_000);
+    let leads = |host: &Host| host.group.describe().leader;
+    assert_eq!(leads(&host).as_ref(), Some(&host.joined(first).member_id));
+    host.leave(&[MemberIdentity::fixed("", "z")]);
+    assert!(leads(&host).unwrap().starts_with("a-"));
+    host.leave(&[MemberIdentity::fixed("", "a")]);
+    assert_eq!((host.group.state(), leads(&host)), (Empty, None));
+}
+
+#[test]
+fn what_is_over_is_not_waited_for() {
+    let (mut host, leader, follower) = stable();
+    host.join(&join(&leader.member_id));
+    host.join(&join_static(&follower.member_id, "i"));
+    let unassigned = |host: &Host| {
+        host.group.describe().members.iter().all(|member| member.assignment.is_empty())
+    };
+    assert!(unassigned(&host));
+    for member in [&leader, &follower] {
+        host.sync(member, 2, &[(&leader.member_id, b"all")]);
+    }
+    for _ in 0..2 * REBALANCE_MS / 1_000 {
+        host.heartbeat(&leader).unwrap();
+        host.heartbeat(&follower).unwrap();
+        host.wait(1_000);
+    }
+    assert_eq!((host.group.state(), host.group.generation()), (Stable, 2));
+    assert!(!unassigned(&host));
+    // Nor the session of a process whose place another one has taken.
+    host.wait(5_000);
+    host.heartbeat(&leader).unwrap();
+    host.join(&join_static("", "i"));
+    assert_eq!(host.group.next_deadline(), Some(host.now + i64::from(SESSION_MS)));
+}

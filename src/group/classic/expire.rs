@@ -39,14 +39,18 @@ impl ClassicGroup {
     pub fn tick(&mut self, now_ms: i64) -> Step {
         self.clock.advance(now_ms);
         let mut step = Step::default();
+        let mut is_early = true;
         while let Some(timer) = self.clock.take_due() {
+            is_early = false;
             match timer {
                 Timer::Join => self.join_timed_out(&mut step),
                 Timer::Sync => self.sync_timed_out(&mut step),
                 Timer::Session(member_id) => self.session_ended(&member_id, &mut step),
             }
         }
-        self.save(&mut step);
+        if !is_early {
+            self.save(&mut step);
+        }
         step
     }
 

@@ -2,7 +2,7 @@
 
 use super::ClassicGroup;
 use super::clock::Timer;
-use super::member::{Member, agree_on_one_of, vote};
+use super::member::{Member, agree_on_one_of, metadata_for, vote};
 use super::reply::{Joined, JoinedMember, Reply, Step};
 use super::request::{JoinRequest, MemberIdentity, RequestId};
 use super::state::ClassicState;
@@ -205,10 +205,9 @@ impl ClassicGroup {
     /// what it says may differ, since a process that starts anew owns nothing.
     fn reads_the_same(&self, old: &str, join: &JoinRequest) -> bool {
         let protocol = self.protocol.as_deref().unwrap_or("");
-        let before = self.members.get(old).and_then(|member| member.metadata(protocol));
-        let now = Member::new(join).metadata(protocol);
-        let (Some(before), Some(now)) = (before, now) else { return true };
-        let (before, now) = (topics(&before), topics(&now));
+        let said = |protocols| metadata_for(protocol, protocols).and_then(|said| topics(said));
+        let before = self.members.get(old).and_then(|member| said(&member.protocols));
+        let now = said(&join.protocols);
         !self.is_for_consumers() || before.is_none() || now.is_none() || before == now
     }
 
@@ -216,7 +215,6 @@ impl ClassicGroup {
         self.answer_waiting(old, GroupError::FencedInstanceId, step);
         self.clock.cancel(&Timer::Session(old.into()));
         self.clock.start(Timer::Session(new.into()), join.session_timeout_ms);
-        self.fresh.remove(old);
         if self.pending_syncs.remove(old) {
             self.pending_syncs.insert(new.into());
         }

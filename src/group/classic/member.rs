@@ -50,13 +50,17 @@ impl Member {
     }
 
     pub(super) fn metadata(&self, protocol: &str) -> Option<Arc<[u8]>> {
-        let found = self.protocols.iter().find(|candidate| candidate.name == protocol)?;
-        Some(Arc::clone(&found.metadata))
+        metadata_for(protocol, &self.protocols).map(Arc::clone)
     }
 
     pub(super) fn supports(&self, protocol: &str) -> bool {
         self.protocols.iter().any(|candidate| candidate.name == protocol)
     }
+}
+
+/// What is said for one of the protocols.
+pub(super) fn metadata_for<'a>(name: &str, protocols: &'a [Protocol]) -> Option<&'a Arc<[u8]>> {
+    protocols.iter().find(|protocol| protocol.name == name).map(|protocol| &protocol.metadata)
 }
 
 /// Whether all members support one of the protocols.

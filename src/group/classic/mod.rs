@@ -258,7 +258,8 @@ impl ClassicGroup {
         };
     }
 
-    /// Says what to store, and takes it as stored: the end of every call that may change it.
+    /// Says what to store, and takes it as stored: the end of every call that may have changed it. It
+    /// looks at all members, so calls that many members make one after the other leave it out.
     fn save(&mut self, step: &mut Step) {
         let group = self.to_store();
         if group != self.stored.group {

@@ -42,7 +42,6 @@ impl ClassicGroup {
         if self.state == ClassicState::CompletingRebalance {
             self.give_up_assignments(step);
         }
-        self.pending_syncs.clear();
         self.clock.cancel(&Timer::Sync);
         let is_initial = self.state == ClassicState::Empty;
         self.enter(ClassicState::PreparingRebalance);
@@ -64,9 +63,6 @@ impl ClassicGroup {
 
     /// What the leader would have assigned is not waited for any more.
     fn give_up_assignments(&mut self, step: &mut Step) {
-        for member in self.members.values_mut() {
-            member.assignment = [].into();
-        }
         for (member_id, request) in mem::take(&mut self.syncing) {
             step.answer(request, Reply::Sync(Err(GroupError::RebalanceInProgress)));
             self.start_session(&member_id);
@@ -136,6 +132,9 @@ impl ClassicGroup {
     fn begin_generation(&mut self, step: &mut Step) {
         for (member_id, request) in mem::take(&mut self.joining) {
             self.answer_join(&member_id, request, step);
+        }
+        for member in self.members.values_mut() {
+            member.assignment = [].into();
         }
         self.fresh.clear();
         self.pending_syncs = self.members.keys().cloned().collect();

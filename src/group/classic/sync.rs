@@ -21,7 +21,6 @@ impl ClassicGroup {
         if let Err(error) = self.check_sync(&sync).and_then(|()| self.synced(sync, &mut step)) {
             step.answer(request, Reply::Sync(Err(error)));
         }
-        self.save(&mut step);
         step
     }
 
@@ -85,6 +84,7 @@ impl ClassicGroup {
             // Its session may have ended while it waited, which did not count.
             self.start_session(&member_id);
         }
+        self.save(step);
     }
 
     fn answer_sync(&self, member_id: &str, request: super::RequestId, step: &mut Step) {
