@@ -220,8 +220,8 @@ fn the_floors_know_only_those_below() {
                 "crate::segment",
                 "crate::{",
             ],
-            &["src/group/assign/"],
-            "an assignment is a function of its arguments: it knows keys and errors, and no store",
+            &["src/group/assign/", "src/group/modern/"],
+            "what is decided for a group follows from the arguments: it knows keys and errors, no store",
         ),
         (
             &[
