@@ -68,10 +68,10 @@ impl<'a> Changes<'a> {
     /// than before.
     pub(super) fn update_member(&mut self, request: &HeartbeatRequest) -> bool {
         let before = self.durable.members.get(&request.member_id);
-        let after = Member::after(before, request);
-        if before == Some(&after) {
+        if before.is_some_and(|before| before.knows(request)) {
             return false;
         }
+        let after = Member::after(before, request);
         let is_other = before.is_none_or(|before| before.topics != after.topics);
         self.put(Record::Member(request.member_id.clone(), Some(after)));
         is_other

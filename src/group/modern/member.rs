@@ -29,6 +29,18 @@ pub struct Member {
 }
 
 impl Member {
+    /// Whether a heartbeat says nothing that is not known.
+    pub(super) fn knows(&self, request: &HeartbeatRequest) -> bool {
+        let has_topics = |topics: &Vec<String>| {
+            topics.iter().collect::<BTreeSet<_>>().into_iter().eq(&self.topics)
+        };
+        request.client_id == self.client_id
+            && request.client_host == self.client_host
+            && request.rebalance_timeout_ms.is_none_or(|ms| ms == self.rebalance_timeout_ms)
+            && request.assignor.is_none_or(|assignor| Some(assignor) == self.assignor)
+            && request.topics.as_ref().is_none_or(has_topics)
+    }
+
     /// What it is after a heartbeat. `before` is `None` for a new one.
     pub(super) fn after(before: Option<&Member>, request: &HeartbeatRequest) -> Member {
         let topics = request.topics.as_ref().map(|topics| topics.iter().cloned().collect());
