@@ -41,7 +41,7 @@ impl Timers {
     pub(super) fn advance(&mut self, now_ms: i64) {
         let ahead = i128::from(now_ms) - i128::from(self.now_ms);
         self.elapsed_ms += u128::try_from(ahead).unwrap_or(0);
-        if ahead > 0 || ahead < -JITTER_MS {
+        if !(-JITTER_MS..=0).contains(&ahead) {
             self.now_ms = now_ms;
         }
     }
