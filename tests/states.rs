@@ -260,3 +260,28 @@ fn a_batch_that_is_longer_than_a_record_is_refused() {
     assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
     assert_eq!(store.commit_batch(&CommitBatch::new("g")).unwrap(), seq, "nothing was written");
 }
+
+/// The snapshot has the append already, and the log behind it says it again.
+#[test]
+fn what_is_appended_while_a_snapshot_is_written_counts_once() {
+    let disk = SimDisk::new();
+    let open = |disk: &SimDisk| options(1).segment_size(1 << 20).open_in(disk.dir()).unwrap();
+    let store = open(&disk);
+    // Enough in front of the other group for its bytes to be handed over first.
+    let put = batch("g", |batch| batch.put_state(Acks, "a", 0, &[7; 300_000]));
+    store.commit_batch(&put).unwrap();
+    let put = batch("h", |batch| batch.put_state(Acks, "b", 0, b"x"));
+    let receipt = store.commit_batch(&put).unwrap();
+    let mut appended = 0;
+    let report = store.compact_with(|_| {
+        if appended == 0 {
+            store.commit_batch(&batch("h", |b| b.append_state(Acks, "b", 0, b"y"))).unwrap();
+        }
+        appended += 1;
+    });
+    assert!(appended > 0);
+    assert_eq!(report.unwrap().covered_seq, receipt.seq(), "the append is behind it");
+    store.sync().unwrap();
+    let store = open(&disk.process_crash());
+    assert_eq!(store.state("h", Acks, "b", 0).as_deref(), Some(&b"xy"[..]));
+}
