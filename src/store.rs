@@ -329,8 +329,8 @@ impl OffsetStore {
     /// id of this store: it is the same store at an earlier time. Opened, it counts as a store that
     /// was not closed in order, and skips the seqs that this one may have handed out since.
     ///
-    /// If it is interrupted, `dest` holds the earlier backup or the new one, or is refused by `open`
-    /// as damaged until the next backup into it is done.
+    /// If it is interrupted, `dest` shows the moment of the earlier backup, that of the new one, or one
+    /// in between, or is refused by `open` as damaged until the next backup into it is done.
     ///
     /// # Errors
     ///

@@ -9,10 +9,14 @@ mod hooked;
 mod damage;
 #[path = "backup/interrupted.rs"]
 mod interrupted;
+#[path = "backup/later.rs"]
+mod later;
 #[path = "backup/moment.rs"]
 mod moment;
 #[path = "backup/refused.rs"]
 mod refused;
+#[path = "backup/restored.rs"]
+mod restored;
 
 use std::path::Path;
 

@@ -52,6 +52,47 @@ fn damage_is_never_copied() {
     store.backup_in(&SimDisk::new()).unwrap();
 }
 
+#[test]
+fn what_the_damage_of_the_store_leaves_is_the_backup_that_was_there() {
+    let mut failed = 0;
+    for compacts in [false, true] {
+        let mut player = Player::new(SimDisk::new(), options(3));
+        player.play(&history(3, 30)).unwrap();
+        let dest = SimDisk::new();
+        player.store.as_ref().unwrap().backup_in(&dest).unwrap();
+        let (before, kept) = (shown(&dest).unwrap(), dest.files());
+        let mut steps = history(33, 40);
+        steps.retain(|step| *step != Step::Compact);
+        player.play(&steps).unwrap();
+        player.play(if compacts { &[Step::Compact] } else { &[] }).unwrap();
+        let store = player.store.as_ref().unwrap();
+        // Seals what is new.
+        store.backup_in(&SimDisk::new()).unwrap();
+        let after = observe(store);
+        assert_ne!(after, before);
+        let active = player.disk.files().into_iter().rfind(|name| name.ends_with(".log"));
+        let is_new = |name: &String| !kept.contains(name) && Some(name) != active.as_ref();
+        for name in player.disk.files().into_iter().filter(is_new) {
+            let bytes = player.disk.contents(&name).unwrap();
+            let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+            for byte in [0, 40, 4096, (4096 + used) / 2, used] {
+                let mut changed = bytes.clone();
+                changed[byte] ^= 16;
+                player.disk.put(&name, changed);
+                let error = store.backup_in(&dest).unwrap_err();
+                assert!(error.is_corruption(), "{name} byte {byte}: {error}");
+                assert_eq!(shown(&dest).unwrap(), before, "{name} byte {byte}");
+                assert!(verify_in(&dest).unwrap().is_clean(), "{name} byte {byte}");
+                failed += 1;
+            }
+            player.disk.put(&name, bytes);
+        }
+        store.backup_in(&dest).unwrap();
+        assert_eq!(shown(&dest).unwrap(), after);
+    }
+    assert!(failed > 20, "{failed} failed");
+}
+
 /// Backs up onto a disk that changes a bit of the `nth` write: that of `byte`, counted from the start
 /// of the bytes. Returns how many there were, if that write came.
 fn backup_with_a_flip(

@@ -3,7 +3,7 @@
 use pagemark::testkit::{Op, SimDisk, verify_in};
 
 use crate::shown;
-use crate::support::{Player, Step, history, observe, options};
+use crate::support::{Player, Step, history, observe, options, states};
 
 #[test]
 fn whatever_interrupts_a_backup_an_old_or_a_new_one_is_there_or_it_is_refused() {
@@ -57,6 +57,52 @@ fn whatever_interrupts_a_backup_an_old_or_a_new_one_is_there_or_it_is_refused() 
         }
     }
     assert!(old > 500 && new > 50 && refused > 0, "{old} old, {new} new, {refused} refused");
+}
+
+#[test]
+fn an_interrupted_first_backup_is_empty_or_an_earlier_moment_or_refused() {
+    let (mut empty, mut earlier, mut refused) = (0, 0, 0);
+    for seed in 0..8 {
+        let compacts = seed % 2 == 0;
+        let mut player = Player::new(SimDisk::new(), options(seed));
+        let mut steps = history(seed, 40);
+        steps.retain(|step| *step != Step::Compact);
+        if compacts {
+            steps.insert(20, Step::Compact);
+        }
+        player.play(&steps).unwrap();
+        let store = player.store.as_ref().unwrap();
+        let moments = states(&steps);
+        for stop in 0.. {
+            let dest = SimDisk::new();
+            dest.freeze_at(stop);
+            let is_done = store.backup_in(&dest).is_ok();
+            for lot in 0..6 {
+                let cut = dest.power_cut(lot);
+                let context = format!("{seed} {stop} {lot}: {:?}", cut.files());
+                match shown(&cut) {
+                    Ok(_) if cut.files().iter().all(|name| !name.ends_with(".log")) => empty += 1,
+                    Ok(state) => {
+                        assert!(moments.contains(&state), "{context}: {state:?}");
+                        assert!(!compacts || state == observe(store), "{context}");
+                        earlier += 1;
+                    }
+                    Err(error) => {
+                        assert!(error.is_corruption() && !is_done, "{context}: {error}");
+                        let is_log = |name: &String| name.ends_with(".log");
+                        assert!(compacts || !cut.files().iter().any(is_log), "{context}: {error}");
+                        refused += 1;
+                    }
+                }
+                store.backup_in(&cut).unwrap_or_else(|error| panic!("{context}: {error}"));
+                assert_eq!(shown(&cut).unwrap(), observe(store), "{context}");
+            }
+            if is_done {
+                break;
+            }
+        }
+    }
+    assert!(empty > 10 && earlier > 50 && refused > 50, "{empty} {earlier} {refused}");
 }
 
 #[test]

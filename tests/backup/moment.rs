@@ -2,12 +2,16 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::channel;
 
 use pagemark::testkit::{SimDisk, verify_in};
-use pagemark::{CommitBatch, Durability, NextOffset, OffsetStore, Options, verify};
+use pagemark::{
+    Commit, CommitBatch, Durability, Environment, Key, NextOffset, OffsetStore, Options, verify,
+};
 
-use crate::support::{Player, history, observe, options};
+use crate::support::{Player, history, mix, observe, options};
 use crate::{copy_files, shown};
 
 #[test]
@@ -99,4 +103,47 @@ fn backups_beside_commits_and_compactions_are_of_one_moment() {
         store.backup(&dest).unwrap();
         assert_eq!(offset_of_all(&dest, &copy(BACKUPS)), BACKUPS * COMMITS - 1);
     });
+}
+
+/// A clock that is ahead by some milliseconds each time it is asked.
+#[derive(Debug)]
+struct Ticking(AtomicI64);
+
+impl Environment for Ticking {
+    fn now_ms(&self) -> i64 {
+        self.0.fetch_add(7, Ordering::Relaxed)
+    }
+
+    fn random(&self) -> u64 {
+        mix(self.now_ms() as u64)
+    }
+}
+
+#[test]
+fn progress_rises_to_all_that_there_is_and_time_is_that_of_the_options() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(1).environment(Arc::new(Ticking(AtomicI64::new(1))));
+    let store = options.open(dir.path().join("store")).unwrap();
+    let long = "m".repeat(1_600);
+    for compacts in [false, false, true, false] {
+        for partition in 0..60 {
+            let commit = Commit::new(NextOffset(1)).metadata(&long);
+            store.commit(Key::new("g", "t", partition), commit).unwrap();
+        }
+        if compacts {
+            store.compact().unwrap();
+        }
+        let mut told = vec![];
+        let report =
+            store.backup_with(dir.path().join("backup"), |progress| told.push(progress)).unwrap();
+        assert!(told.len() > 1, "{told:?}");
+        assert!(told.is_sorted_by_key(|progress| progress.done), "{told:?}");
+        assert!(told.is_sorted_by_key(|progress| progress.total), "{told:?}");
+        assert!(told.iter().all(|progress| progress.done <= progress.total), "{told:?}");
+        let (first, last) = (told[0], told[told.len() - 1]);
+        assert!(first.done < last.done, "{told:?}");
+        assert_eq!(last.done, last.total, "{told:?}");
+        assert_eq!(last.done, report.bytes_copied + report.bytes_kept, "{report:?}");
+        assert!(report.elapsed_ms > 0 && report.elapsed_ms.is_multiple_of(7), "{report:?}");
+    }
 }

@@ -13,6 +13,8 @@ use pagemark::testkit::{Access, Dir, DirLock, GrowingFile, SegmentFile};
 /// What is about to be done.
 #[derive(Debug)]
 pub enum Call<'a> {
+    /// So many bytes of a file are read, of the name that it was created or opened by.
+    Read(&'a str, usize),
     /// A file is written, of the name that it was created or opened by.
     Write(&'a str, &'a mut Vec<u8>),
     /// It is asked how long a file is, which is then said to be so long.
@@ -131,7 +133,8 @@ impl SegmentFile for File<Arc<dyn SegmentFile>> {
     }
 
     fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<()> {
-        self.other().read_at(position, into)
+        (self.hook)(Call::Read(&self.name, into.len()));
+        self.file.read_at(position, into)
     }
 
     fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
