@@ -129,7 +129,7 @@ impl LiveLog {
             let salt = self.segment.header.salt;
             match (connection(salt, &tail.end, next.as_ref())?, next) {
                 (Next::Connected, Some(next)) => self.enter(next),
-                (connection, _) => {
+                (connection, next) => {
                     // What should follow may have been retired since, and this segment with it.
                     is_named = is_named && (connection == Next::Nothing || self.look(dir)?);
                     if !is_named {
@@ -140,6 +140,10 @@ impl LiveLog {
                         return Err(self.lost("a mark tells of another history than was read"));
                     }
                     self.at_end = true;
+                    if let Some(next) = &next {
+                        // As in recovery: what stands behind a break may state that more was durable.
+                        self.stated.add_marks(&next.marks);
+                    }
                     return judge(&self.segment, &tail, connection, self.stated);
                 }
             }

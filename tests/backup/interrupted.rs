@@ -2,8 +2,8 @@
 
 use pagemark::testkit::{Op, SimDisk, verify_in};
 
-use crate::shown;
 use crate::support::{Player, Step, history, observe, options, states};
+use crate::{read, shown};
 
 #[test]
 fn whatever_interrupts_a_backup_an_old_or_a_new_one_is_there_or_it_is_refused() {
@@ -32,7 +32,10 @@ fn whatever_interrupts_a_backup_an_old_or_a_new_one_is_there_or_it_is_refused() 
             for lot in 0..6 {
                 let cut = interrupted.power_cut(lot);
                 let context = format!("{seed} {stop} {lot}: {:?}", cut.files());
-                match shown(&cut) {
+                let kind = |error: pagemark::Error| error.kind();
+                let (by_store, by_reader) = (shown(&cut), read(&cut).map_err(kind));
+                assert_eq!(by_reader, by_store.clone().map_err(kind), "{context}");
+                match by_store {
                     Ok(state) if state == before => old += 1,
                     Ok(state) if state == after => new += 1,
                     // Between two copies that got their names: a moment in between.
