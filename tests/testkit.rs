@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pagemark::testkit::{
     Dir, Driver, Failed, SimDisk, State, Step, StoreSubject, Subject, apply_to_store, check_files,
-    history, observe, rough_history,
+    history, observe, rough_history, states,
 };
 use pagemark::{Durability, OffsetStore, Options};
 
@@ -137,6 +137,18 @@ fn each_broken_promise_is_found_and_made_small() {
     expect(Broken::GoesOn, 1, &["Step::commit(\"a\", \"orders\", 1, 8)"]);
 
     expect(Broken::Panics, 1, &["Step::commit(\"a\", \"t\", 0, 20)"]);
+}
+
+#[test]
+fn expiries_of_drawn_histories_delete_something_in_many_of_them() {
+    let deletes = |seed: &u64| {
+        let history = rough_history(*seed, 14);
+        let after = states(&history);
+        let mut expiries = history.iter().zip(after.windows(2));
+        expiries.any(|(step, pair)| *step == Step::Expire && pair[1].len() < pair[0].len())
+    };
+    let count = (0..1_000).filter(deletes).count();
+    assert!(count > 100, "{count} of 1,000");
 }
 
 #[test]

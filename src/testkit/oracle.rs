@@ -124,7 +124,7 @@ impl Oracle {
         self.gone += count as u64;
         self.newest -= count;
         self.kept = self.kept.saturating_sub(count);
-        self.begun -= count;
+        self.begun = self.begun.saturating_sub(count);
     }
 
     /// Whether everything that was acknowledged is durable.
