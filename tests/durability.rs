@@ -3,6 +3,11 @@
 
 mod support;
 
+#[path = "durability/backed_up.rs"]
+mod backed_up;
+#[path = "durability/beside.rs"]
+mod beside;
+
 use std::thread::available_parallelism;
 
 use pagemark::StateOwner::Acks;
