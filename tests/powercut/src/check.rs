@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use pagemark::{ErrorKind, Key, NextOffset, OffsetStore};
+use pagemark::{ErrorKind, Key, NextOffset, OffsetReader, OffsetStore};
 
+use crate::backup::Left;
 use crate::disk::Image;
 use crate::life::{Orders, STORE};
 use crate::plan::{self, Held, SHARED, Step};
@@ -59,17 +60,26 @@ impl Model {
         &states[steps.min(states.len() - 1)]
     }
 
-    /// Looks at the image of a disk: writes it out, verifies and opens it, and compares what it shows
-    /// with what was said. Says what is wrong.
+    /// Looks at the image of a store and its backup: writes it out, verifies and opens it, and compares
+    /// what it shows with what was said. Says what is wrong.
     pub(crate) fn check(
         &self,
-        image: &Image,
+        images: &[Image; 2],
         said: &Said,
         orders: &Orders,
         scratch: &Path,
-    ) -> Result<Shown, String> {
+    ) -> Result<(Shown, Left), String> {
+        let left = self.check_backup(images, said, orders, scratch)?;
+        let mut said = said.clone();
+        if let Left::Store(newest) = left {
+            // Nothing is copied that the store could still lose.
+            said.durable = said.durable.max(newest);
+        }
+        let said = &said;
+        let [image, backup] = images;
         let dir = scratch.join(STORE);
         write_out(image, &dir).map_err(|error| format!("cannot write the image: {error}"))?;
+        let read = self.read(&dir)?;
         match pagemark::verify(&dir) {
             Ok(report) if report.is_clean() => {}
             Ok(report) => return Err(format!("verify finds damage: {:#?}", report.findings)),
@@ -83,6 +93,9 @@ impl Model {
         let torn = store.recovery_report().cut.is_some();
         let (mut shown, newest) = self.look(&store, said)?;
         self.compare(&shown, newest, said)?;
+        if read != shown.held {
+            return Err(format!("a reader shows {read:#?}, and the store {:#?}", shown.held));
+        }
         // And it is good for more: what was shown is there after the next open, and so is a commit.
         let more = Key::new("one", "more", 0);
         store.commit(more, NextOffset(1)).map_err(|error| format!("takes no commit: {error}"))?;
@@ -96,12 +109,31 @@ impl Model {
         if again != shown {
             return Err(format!("shows {shown:#?}, and {again:#?} when it is opened once more"));
         }
+        self.check_next_backup(backup, (&store, &shown), said, orders, scratch)?;
         shown.torn = torn;
-        Ok(shown)
+        Ok((shown, left))
+    }
+
+    /// What a reader shows of the threads' groups before anybody has opened the store.
+    fn read(&self, dir: &Path) -> Result<Vec<Held>, String> {
+        let reader = match OffsetReader::open(dir) {
+            Ok(reader) => reader,
+            Err(error) if error.kind() == ErrorKind::NotAStore => {
+                return Ok(vec![Held::new(); self.states.len()]);
+            }
+            Err(error) => return Err(format!("cannot be read: {error}")),
+        };
+        let held = (0..self.states.len() as u64).map(|thread| {
+            let values = reader.fetch_group(&plan::group(thread)).into_iter();
+            values
+                .map(|(key, v)| ((key.topic().to_owned(), key.partition()), v.offset().0))
+                .collect()
+        });
+        Ok(held.collect())
     }
 
     /// What a store shows, and the newest seq of it. Each value is compared with its step.
-    fn look(&self, store: &OffsetStore, said: &Said) -> Result<(Shown, u64), String> {
+    pub(crate) fn look(&self, store: &OffsetStore, said: &Said) -> Result<(Shown, u64), String> {
         let mut shown = Shown::nothing(self.states.len() as u64);
         let mut newest = 0;
         let mut groups: Vec<String> = Vec::new();
@@ -148,7 +180,7 @@ impl Model {
 
     /// Whether a store may show this: nothing durable is missing, nothing that was never begun is
     /// there, and if a record is there, all that are older are there, too.
-    fn compare(&self, shown: &Shown, newest: u64, said: &Said) -> Result<(), String> {
+    pub(crate) fn compare(&self, shown: &Shown, newest: u64, said: &Said) -> Result<(), String> {
         let at_least = said.durable.max(newest);
         for (thread, acked) in said.acked.iter().enumerate() {
             let fewest = acked.iter().take_while(|seq| **seq <= at_least).count();
@@ -198,7 +230,7 @@ impl Model {
 }
 
 /// Puts an image in place of a directory.
-fn write_out(image: &Image, dir: &Path) -> std::io::Result<()> {
+pub(crate) fn write_out(image: &Image, dir: &Path) -> std::io::Result<()> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use fuser::{Config, MountOption};
 
-use crate::check::{Model, Shown};
+use crate::backup::Left;
+use crate::check::{Model, Shown, write_out};
 use crate::disk::{Disk, Image, Luck};
-use crate::life::{Orders, STORE};
+use crate::life::{BACKUP, Orders, STORE};
 use crate::mount::{Cut, Device, Mount};
 use crate::said::Said;
 use crate::support::{Lots, mix};
@@ -38,6 +39,10 @@ pub(crate) struct Totals {
     promised: u64,
     /// Images with a torn tail.
     torn: u64,
+    /// Images whose backup can be opened and shows something.
+    backups: u64,
+    /// Images whose backup is refused.
+    refused: u64,
 }
 
 impl Totals {
@@ -46,10 +51,12 @@ impl Totals {
     }
 
     pub(crate) fn line(&self, seconds: f64) -> String {
-        let Totals { disks, lives, steps, cuts, images, promised, torn, distinct } = self;
+        let Totals { disks, lives, steps, cuts, images, promised, torn, distinct, .. } = self;
+        let Totals { backups, refused, .. } = self;
         format!(
             "{} power cuts on {disks} disks, {images} images of them, {} of these distinct; \
-             {promised} had something to keep and {torn} a torn tail; {lives} processes, {steps} steps; {seconds:.0} s\n\
+             {promised} had something to keep and {torn} a torn tail; {backups} had a backup, and \
+             {refused} one that is refused; {lives} processes, {steps} steps; {seconds:.0} s\n\
              before each request: {cuts:?}",
             self.cuts(),
             distinct.len()
@@ -177,19 +184,22 @@ impl Campaign {
         let mut seen = HashSet::new();
         let luck = [Luck::Nothing, Luck::Everything].into_iter().chain([Luck::Mixed; MIXED]);
         for luck in luck {
-            let image = cut.disk.power_cut(STORE, luck, &mut self.lots);
-            let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&image);
+            let images = cut.disk.power_cut([STORE, BACKUP], luck, &mut self.lots);
+            let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&images);
             if !seen.insert(hash) {
                 continue;
             }
-            let shown = model
-                .check(&image, &cut.said, orders, self.scratch.path())
-                .map_err(|why| self.report(cut, &image, luck, &why))?;
+            let (shown, left) = model
+                .check(&images, &cut.said, orders, self.scratch.path())
+                .map_err(|why| self.report(cut, &images, luck, &why))?;
             self.totals.images += 1;
             self.totals.promised += u64::from(cut.said.durable > 0);
             self.totals.torn += u64::from(shown.torn);
+            self.totals.backups += u64::from(matches!(left, Left::Store(newest) if newest > 0));
+            self.totals.refused += u64::from(left == Left::Refused);
             self.totals.distinct.insert(hash);
             if self.lots.below(8) == 0 {
+                let [image, _] = images;
                 self.left = Some((image, shown));
             }
         }
@@ -197,18 +207,21 @@ impl Campaign {
         Ok(())
     }
 
-    /// What is said of an image that is wrong. The image itself is kept.
-    fn report(&self, cut: &Cut, image: &Image, luck: Luck, why: &str) -> String {
+    /// What is said of images that are wrong. They themselves are kept.
+    fn report(&self, cut: &Cut, images: &[Image; 2], luck: Luck, why: &str) -> String {
         let kept = tempfile::Builder::new().prefix("powercut-").tempdir().map(|dir| dir.keep());
         let kept = kept.and_then(|dir| {
-            let files = image.iter().flatten();
-            for (name, bytes) in files {
-                std::fs::write(dir.join(name), bytes)?;
+            for (image, name) in images.iter().zip([STORE, BACKUP]) {
+                write_out(image, &dir.join(name))?;
             }
             Ok(dir)
         });
-        let before = cut.request;
-        format!("after a power cut before a {before}, {luck:?} surviving: {why}\nkept in {kept:?}")
+        let Cut { request, said, .. } = cut;
+        let Said { backed_up, is_backing_up, .. } = said;
+        format!(
+            "after a power cut before a {request}, {luck:?} surviving: {why}\n\
+             backed up to {backed_up:?}, in a backup: {is_backing_up}\nkept in {kept:?}"
+        )
     }
 }
 

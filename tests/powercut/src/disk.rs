@@ -156,15 +156,22 @@ impl Disk {
         Some(())
     }
 
-    /// What power loss at this moment may leave of a directory in the root.
-    pub(crate) fn power_cut(&self, name: &str, luck: Luck, lots: &mut Lots) -> Image {
-        let root = self.names(ROOT)?.survivors(luck, lots);
-        let dir = self.names(*root.get(name)?)?;
-        let files = dir.survivors(luck, lots).into_iter().filter_map(|(name, node)| {
-            let content = self.content(node)?;
-            Some((name, content.survivors(luck, lots)))
-        });
-        Some(files.collect())
+    /// What power loss at this moment may leave of directories in the root.
+    pub(crate) fn power_cut<const N: usize>(
+        &self,
+        names: [&str; N],
+        luck: Luck,
+        lots: &mut Lots,
+    ) -> [Image; N] {
+        let root = self.names(ROOT).map(|root| root.survivors(luck, lots)).unwrap_or_default();
+        names.map(|name| {
+            let dir = self.names(*root.get(name)?)?;
+            let files = dir.survivors(luck, lots).into_iter().filter_map(|(name, node)| {
+                let content = self.content(node)?;
+                Some((name, content.survivors(luck, lots)))
+            });
+            Some(files.collect())
+        })
     }
 
     fn change(&mut self, dir: u64, change: Change) -> Option<()> {
@@ -331,7 +338,7 @@ mod tests {
     fn outcomes(disk: &Disk) -> Vec<Image> {
         let mut lots = Lots(0);
         let mut images: Vec<Image> =
-            (0..1000).map(|_| disk.power_cut("d", Luck::Mixed, &mut lots)).collect();
+            (0..1000).flat_map(|_| disk.power_cut(["d"], Luck::Mixed, &mut lots)).collect();
         images.sort();
         images.dedup();
         images
@@ -350,8 +357,8 @@ mod tests {
         let found: Vec<_> = outcomes(&disk).iter().map(ends).collect();
         assert_eq!(found, [[1, 1], [1, 2], [1, 3], [2, 1], [2, 2], [2, 3]]);
         let mut lots = Lots(0);
-        assert_eq!(ends(&disk.power_cut("d", Luck::Nothing, &mut lots)), [1, 1]);
-        assert_eq!(ends(&disk.power_cut("d", Luck::Everything, &mut lots)), [2, 3]);
+        assert_eq!(ends(&disk.power_cut(["d"], Luck::Nothing, &mut lots)[0]), [1, 1]);
+        assert_eq!(ends(&disk.power_cut(["d"], Luck::Everything, &mut lots)[0]), [2, 3]);
         let before = disk.clone();
         disk.sync(file);
         assert_eq!(outcomes(&disk).iter().map(ends).collect::<Vec<_>>(), [[2, 3]]);
@@ -403,9 +410,9 @@ mod tests {
         disk.sync(file);
         disk.sync(dir);
         let mut lots = Lots(0);
-        assert_eq!(disk.power_cut("d", Luck::Nothing, &mut lots), None);
+        assert_eq!(disk.power_cut(["d"], Luck::Nothing, &mut lots), [None]);
         disk.sync(ROOT);
-        let image = disk.power_cut("d", Luck::Nothing, &mut lots).unwrap();
-        assert_eq!(image, BTreeMap::from([("f".to_owned(), Vec::new())]));
+        let [image] = disk.power_cut(["d"], Luck::Nothing, &mut lots);
+        assert_eq!(image, Some(BTreeMap::from([("f".to_owned(), Vec::new())])));
     }
 }

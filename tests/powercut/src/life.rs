@@ -1,12 +1,15 @@
 //! The process that commits on the mount.
 
+use std::error::Error;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use pagemark::{Durability, OffsetStore, Options, WritePath};
+use pagemark::{
+    CommittedOffset, Durability, OffsetReader, OffsetStore, Options, TopicPartition, WritePath,
+};
 
 use crate::mount::SAID;
 use crate::plan;
@@ -14,6 +17,8 @@ use crate::said::Word;
 
 /// The directory of the store in the root of the disk.
 pub(crate) const STORE: &str = "store";
+/// The directory of its backups there.
+pub(crate) const BACKUP: &str = "backup";
 
 /// What a process is told to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,8 +118,10 @@ impl Life<'_> {
         let store = std::mem::ManuallyDrop::new(store);
         self.say(&Word::Opened);
         self.check_maps().map_err(|error| format!("the maps of this process: {error}"))?;
+        let reader = OffsetReader::open(mount.join(STORE)).map_err(|error| error.to_string())?;
         let disk = File::open(mount).map_err(|error| error.to_string())?;
-        let work = |thread| self.work(&store, &disk, thread).map_err(|error| error.to_string());
+        let view = View { store: &store, reader: &reader, disk: &disk };
+        let work = |thread| self.work(&view, thread).map_err(|error| error.to_string());
         std::thread::scope(|scope| {
             let threads: Vec<_> =
                 (0..*threads).map(|thread| scope.spawn(move || work(thread))).collect();
@@ -140,8 +147,9 @@ impl Life<'_> {
         }
     }
 
-    fn work(&self, store: &OffsetStore, disk: &File, thread: u64) -> pagemark::Result<()> {
+    fn work(&self, view: &View<'_>, thread: u64) -> Result<(), Box<dyn Error + Send + Sync>> {
         let Orders { first, steps, synced, compact, .. } = *self.orders;
+        let store = view.store;
         for number in first..first + steps {
             let seq = plan::take(store, thread, number)?.get();
             self.highest.fetch_max(seq, Ordering::AcqRel);
@@ -153,7 +161,18 @@ impl Life<'_> {
                     self.say(&Word::Durable { seq });
                 }
                 // The kernel writes back what it likes, and syncs nothing.
-                6 | 16 | 20 => write_back(disk),
+                6 | 16 | 20 => write_back(view.disk),
+                1 | 8 | 18 => {
+                    if let Some(seq) = view.read(thread)? {
+                        self.say(&Word::Durable { seq });
+                    }
+                }
+                // One at a time: the directory is locked meanwhile.
+                10 if thread == 0 => {
+                    self.say(&Word::BackingUp);
+                    let seq = store.backup(self.orders.mount.join(BACKUP))?.seq.get();
+                    self.say(&Word::BackedUp { seq });
+                }
                 23 if compact => {
                     store.compact()?;
                     self.say(&Word::Durable { seq: highest });
@@ -162,6 +181,35 @@ impl Life<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// What a process sees of the disk.
+struct View<'a> {
+    store: &'a OffsetStore,
+    reader: &'a OffsetReader,
+    disk: &'a File,
+}
+
+impl View<'_> {
+    /// Refreshes the reader. Of a thread's own group, which nobody else commits to, it has to show what
+    /// the store does. Returns the newest seq of it that the reader calls durable.
+    fn read(&self, thread: u64) -> Result<Option<u64>, Box<dyn Error + Send + Sync>> {
+        type Values = Vec<(TopicPartition, CommittedOffset)>;
+        let group = plan::group(thread);
+        self.reader.refresh()?;
+        let (read, own) = (self.reader.fetch_group(&group), self.store.fetch_group(&group));
+        let plain = |values: &Values| -> Vec<_> {
+            let values = values.iter();
+            values
+                .map(|(key, v)| (key.clone(), v.offset(), v.seq(), v.metadata().to_owned()))
+                .collect()
+        };
+        if plain(&read) != plain(&own) {
+            return Err(format!("a reader shows {read:?}, and the store {own:?}").into());
+        }
+        let durable = read.iter().filter(|(_, value)| value.is_durable());
+        Ok(durable.map(|(_, value)| value.seq().get()).max())
     }
 }
 

@@ -5,6 +5,7 @@
 //! cargo run --release --manifest-path tests/powercut/Cargo.toml -- calls
 //! ```
 
+mod backup;
 mod calls;
 mod check;
 mod cuts;

@@ -52,9 +52,11 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// The power may go before any request. Recovery makes few of them, and each one matters.
+    /// The power may go before any request. A recovery and a backup make few of them, and each one
+    /// matters.
     fn before(&mut self, request: &'static str) {
-        let requests_per_cut = if self.said.is_opening { 5 } else { 24 };
+        let matters = self.said.is_opening || self.said.is_backing_up;
+        let requests_per_cut = if matters { 5 } else { 24 };
         if self.lots.below(requests_per_cut) > 0 {
             return;
         }

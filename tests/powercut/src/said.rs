@@ -9,6 +9,10 @@ pub(crate) struct Said {
     pub(crate) durable: u64,
     /// Whether a store is being opened.
     pub(crate) is_opening: bool,
+    /// Whether a backup is being made.
+    pub(crate) is_backing_up: bool,
+    /// The last seq of the newest backup that was made.
+    pub(crate) backed_up: Option<u64>,
     /// What went wrong, in the process's own words.
     pub(crate) failed: Option<String>,
 }
@@ -24,6 +28,10 @@ pub(crate) enum Word {
     Opened,
     /// A call returned that promised this for everything up to a seq.
     Durable { seq: u64 },
+    /// A backup is about to be made.
+    BackingUp,
+    /// A backup was made, of everything up to a seq.
+    BackedUp { seq: u64 },
     /// A call failed.
     Failed(String),
 }
@@ -35,6 +43,8 @@ impl Word {
             Word::Opening => "opening".to_owned(),
             Word::Opened => "opened".to_owned(),
             Word::Durable { seq } => format!("durable {seq}"),
+            Word::BackingUp => "backing-up".to_owned(),
+            Word::BackedUp { seq } => format!("backed-up {seq}"),
             Word::Failed(why) => format!("failed {why}"),
         }
     }
@@ -49,6 +59,8 @@ impl Word {
                 durable: durable.parse().ok()?,
             }),
             ("durable", [seq]) => Some(Word::Durable { seq: seq.parse().ok()? }),
+            ("backing-up", _) => Some(Word::BackingUp),
+            ("backed-up", [seq]) => Some(Word::BackedUp { seq: seq.parse().ok()? }),
             ("opening", _) => Some(Word::Opening),
             ("opened", _) => Some(Word::Opened),
             ("failed", _) => Some(Word::Failed(rest.to_owned())),
@@ -78,6 +90,11 @@ impl Said {
                 self.durable = self.durable.max(newest.unwrap_or(0));
             }
             Word::Durable { seq } => self.durable = self.durable.max(seq),
+            Word::BackingUp => self.is_backing_up = true,
+            Word::BackedUp { seq } => {
+                self.is_backing_up = false;
+                self.backed_up = Some(seq);
+            }
             Word::Failed(why) => self.failed = Some(why),
         }
         Some(())
