@@ -13,7 +13,7 @@ use std::fmt::Debug;
 use mount::Mount;
 use pagemark::testkit::{SimDisk, salvage_in, verify_in};
 use pagemark::{CommittedOffset, OffsetReader, OffsetStore, Seq, StateOwner, TopicPartition};
-use support::{Lots, Player, State, Step, history, observe, options};
+use support::{Lots, Player, State, Step, history, observe, observe_reader, options};
 
 /// Everything that is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,15 +64,7 @@ fn by_store(store: &OffsetStore) -> Shown {
 
 fn by_reader(reader: &OffsetReader) -> Shown {
     let keys = keys(reader.groups(), |group| reader.fetch_group(group));
-    let mut states = BTreeMap::new();
-    for owner in StateOwner::ALL {
-        for group in reader.groups_with_state(owner) {
-            reader.visit_states(&group, owner, |name, part, bytes| {
-                states.insert((group.clone(), owner, name.to_owned(), part), bytes.to_vec());
-            });
-        }
-    }
-    Shown { keys, states }
+    Shown { keys, states: observe_reader(reader).states }
 }
 
 /// How often what was shown in one way was compared with what the store itself shows.

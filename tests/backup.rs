@@ -22,7 +22,7 @@ use std::path::Path;
 
 use pagemark::OffsetReader;
 use pagemark::testkit::SimDisk;
-use support::{State, observe, options};
+use support::{State, observe, observe_reader, options};
 
 /// What a copy of a backup shows when it is opened.
 fn shown(backup: &SimDisk) -> Result<State, pagemark::Error> {
@@ -31,15 +31,7 @@ fn shown(backup: &SimDisk) -> Result<State, pagemark::Error> {
 
 /// What a reader shows of a backup that nobody has opened.
 fn read(backup: &SimDisk) -> Result<State, pagemark::Error> {
-    let reader = OffsetReader::open_in(backup.deep_clone().dir())?;
-    let mut state = State::new();
-    for group in reader.groups() {
-        for (key, value) in reader.fetch_group(&group) {
-            let value = (value.offset().0, value.metadata().to_owned());
-            state.insert((group.clone(), key.topic().to_owned(), key.partition()), value);
-        }
-    }
-    Ok(state)
+    OffsetReader::open_in(backup.deep_clone().dir()).map(|reader| observe_reader(&reader))
 }
 
 /// Copies the files of a directory into a new one.

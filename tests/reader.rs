@@ -20,30 +20,9 @@ use pagemark::dump::Change;
 use pagemark::testkit::{Op, SimDisk};
 use pagemark::{Commit, ErrorKind, Key, NextOffset, OffsetReader, Refreshed, Seq};
 use pagemark::{StateChange, StateOwner};
-use support::{Lots, Player, State, Step, history, observe, options, record_bounds, states};
-
-/// Everything that a reader shows.
-fn view(reader: &OffsetReader) -> State {
-    let mut state = State::new();
-    for group in reader.groups() {
-        for (key, value) in reader.fetch_group(&group) {
-            let by_key = reader.fetch(Key::new(&group, key.topic(), key.partition())).unwrap();
-            assert_eq!(by_key, value, "the two ways to fetch agree");
-            assert_eq!(value.is_durable(), value.seq() <= reader.durable_seq());
-            let value = (value.offset().0, value.metadata().to_owned());
-            state.offsets.insert((group.clone(), key.topic().to_owned(), key.partition()), value);
-        }
-    }
-    for owner in StateOwner::ALL {
-        for group in reader.groups_with_state(owner) {
-            reader.visit_states(&group, owner, |name, part, bytes| {
-                assert_eq!(reader.state(&group, owner, name, part).unwrap(), bytes);
-                state.states.insert((group.clone(), owner, name.to_owned(), part), bytes.to_vec());
-            });
-        }
-    }
-    state
-}
+use support::{
+    Lots, Player, State, Step, history, observe, observe_reader, options, record_bounds, states,
+};
 
 /// A reader, and beside it what the changes say that it has read.
 struct Tailing {
@@ -55,14 +34,14 @@ struct Tailing {
 impl Tailing {
     fn new(mount: &Arc<Mount>) -> Tailing {
         let reader = OffsetReader::open_in(mount.clone()).unwrap();
-        let (state, seq) = (view(&reader), reader.last_seq());
+        let (state, seq) = (observe_reader(&reader), reader.last_seq());
         Tailing { reader, state, seq }
     }
 
     /// A refresh that may fail with the machine.
     fn survive(&mut self) -> bool {
         let refreshed = self.reader.refresh();
-        (self.state, self.seq) = (view(&self.reader), self.reader.last_seq());
+        (self.state, self.seq) = (observe_reader(&self.reader), self.reader.last_seq());
         match refreshed {
             Ok(_) => true,
             Err(error) => {
@@ -83,7 +62,7 @@ impl Tailing {
         });
         let refreshed = refreshed.unwrap();
         assert_eq!(refreshed.changes, changes);
-        let shown = view(reader);
+        let shown = observe_reader(reader);
         if refreshed.restarted {
             (*state, *seq) = (shown, reader.last_seq());
         } else {
@@ -122,7 +101,7 @@ fn apply(state: &mut State, change: &Change<'_>) {
 /// What a writer and a reader say of the same store agrees.
 fn compare(player: &Player, reader: &OffsetReader, context: &dyn std::fmt::Debug) {
     let store = player.store.as_ref().unwrap();
-    assert_eq!(view(reader), observe(store), "{context:?}");
+    assert_eq!(observe_reader(reader), observe(store), "{context:?}");
     assert!(reader.durable_seq() <= store.durable_seq(), "{context:?}");
 }
 
@@ -235,7 +214,7 @@ fn a_reader_outlives_the_death_of_the_writer_and_of_the_system() {
                 let context = (seed, stop, lot);
                 crashes += 1;
                 mount.replace(&disk);
-                let before = view(&reader.reader);
+                let before = observe_reader(&reader.reader);
                 // What it had open is on the machine that stopped.
                 reader.survive();
                 let looked = lots.below(2) == 0;
@@ -243,17 +222,17 @@ fn a_reader_outlives_the_death_of_the_writer_and_of_the_system() {
                     // Nobody has cut the torn tail yet.
                     let fresh = OffsetReader::open_in(mount.clone()).unwrap();
                     let opened = options(seed).open_in(disk.deep_clone().dir()).unwrap();
-                    assert_eq!(view(&fresh), observe(&opened), "{context:?}");
+                    assert_eq!(observe_reader(&fresh), observe(&opened), "{context:?}");
                     reader.refresh();
                     if lot == 0 {
-                        assert_eq!(view(&reader.reader), observe(&opened), "{context:?}");
+                        assert_eq!(observe_reader(&reader.reader), observe(&opened), "{context:?}");
                     }
                 }
                 let mut next = Player::new(disk, options(seed));
                 next.play(&[]).unwrap();
                 reader.refresh();
                 compare(&next, &reader.reader, &context);
-                let shown = view(&reader.reader);
+                let shown = observe_reader(&reader.reader);
                 let shown_at = states.iter().position(|state| *state == shown).unwrap();
                 went_back += u32::from(!states[shown_at..].contains(&before));
                 for step in &history[..8] {
@@ -292,13 +271,13 @@ fn a_reader_goes_back_with_a_store_that_could_not_be_flushed() {
         if !failed {
             continue;
         }
-        let before = view(&reader.reader);
+        let before = observe_reader(&reader.reader);
         drop(player.store.take());
         let mut next = Player::new(disk, options(seed));
         next.play(&[]).unwrap();
         reader.refresh();
         compare(&next, &reader.reader, &seed);
-        went_back += u32::from(view(&reader.reader) != before);
+        went_back += u32::from(observe_reader(&reader.reader) != before);
         for step in &history {
             next.play(std::slice::from_ref(step)).unwrap();
             reader.refresh();
@@ -333,7 +312,7 @@ fn a_session_that_was_not_seen_is_not_skipped_although_the_next_one_fits() {
     store.commit(key(2), NextOffset(4)).unwrap();
     mount.replace(&third);
     assert!(reader.refresh().unwrap().restarted);
-    assert_eq!(view(&reader), observe(&store));
+    assert_eq!(observe_reader(&reader), observe(&store));
 }
 
 /// The name of a store's first segment.
@@ -354,7 +333,7 @@ fn both(disk: &SimDisk, seed: u64) -> [std::result::Result<State, ErrorKind>; 2]
     let reader = OffsetReader::open_in(Mount::new(disk));
     let writer = options(seed).create_if_missing(false).open_in(disk.deep_clone().dir());
     [
-        reader.map(|reader| view(&reader)).map_err(|error| error.kind()),
+        reader.map(|reader| observe_reader(&reader)).map_err(|error| error.kind()),
         writer.map(|store| observe(&store)).map_err(|error| error.kind()),
     ]
 }

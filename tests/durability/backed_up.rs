@@ -10,6 +10,7 @@ use pagemark::testkit::{
 use pagemark::{CommittedOffset, Durability, OffsetReader, OffsetStore, TopicPartition};
 
 use crate::beside::{Beside, PREFIX};
+use crate::support::observe_reader;
 use crate::{driver, store, support, unless_set};
 
 /// The store. [`Step::Sync`] backs it up besides.
@@ -40,15 +41,6 @@ fn by_store(store: &OffsetStore) -> Values {
     values(store.groups(), |group| store.fetch_group(group))
 }
 
-fn state_by_reader(reader: &OffsetReader) -> State {
-    let values = values(reader.groups(), |group| reader.fetch_group(group)).into_iter();
-    let one = |(group, key, value): (String, TopicPartition, CommittedOffset)| {
-        let value_of_key = (value.offset().0, value.metadata().to_owned());
-        ((group, key.topic().to_owned(), key.partition()), value_of_key)
-    };
-    values.map(one).collect()
-}
-
 impl Subject for BackedUp {
     type Open = Opened;
 
@@ -64,7 +56,7 @@ impl Subject for BackedUp {
             // In front of the flush: a backup has to care for itself that the store keeps what it has.
             open.store.backup_in(&open.backup).map_err(broken)?;
             let copy = OffsetReader::open_in(Arc::new(Beside(Arc::clone(&open.backup.0))));
-            let shown = state_by_reader(&copy.map_err(broken)?);
+            let shown = observe_reader(&copy.map_err(broken)?);
             assert_eq!(shown, observe(&open.store), "the backup is the store at this moment");
         }
         let level = self.0.apply(&mut open.store, step)?;
@@ -74,7 +66,7 @@ impl Subject for BackedUp {
 
     fn observe(&self, open: &Opened) -> State {
         let shown = observe(&open.store);
-        assert_eq!(state_by_reader(&open.reader), shown, "the reader shows what the store does");
+        assert_eq!(observe_reader(&open.reader), shown, "the reader shows what the store does");
         shown
     }
 

@@ -8,7 +8,7 @@
 )]
 
 use pagemark::testkit::{FixedEnvironment, SimDisk, apply_to_store};
-use pagemark::{Durability, Error, OffsetStore, Options};
+use pagemark::{Durability, Error, Key, OffsetReader, OffsetStore, Options, StateOwner};
 
 pub use pagemark::testkit::{Lots, State, Step, commit_of, history, mix, observe, states};
 
@@ -19,6 +19,29 @@ pub fn options(seed: u64) -> Options {
         .background(false)
         .durability(Durability::Buffered)
         .environment(FixedEnvironment::new(seed))
+}
+
+/// Everything that a reader shows.
+pub fn observe_reader(reader: &OffsetReader) -> State {
+    let mut state = State::new();
+    for group in reader.groups() {
+        for (key, value) in reader.fetch_group(&group) {
+            let by_key = reader.fetch(Key::new(&group, key.topic(), key.partition())).unwrap();
+            assert_eq!(by_key, value, "the two ways to fetch agree");
+            assert_eq!(value.is_durable(), value.seq() <= reader.durable_seq());
+            let value = (value.offset().0, value.metadata().to_owned());
+            state.offsets.insert((group.clone(), key.topic().to_owned(), key.partition()), value);
+        }
+    }
+    for owner in StateOwner::ALL {
+        for group in reader.groups_with_state(owner) {
+            reader.visit_states(&group, owner, |name, part, bytes| {
+                assert_eq!(reader.state(&group, owner, name, part).unwrap(), bytes);
+                state.states.insert((group.clone(), owner, name.to_owned(), part), bytes.to_vec());
+            });
+        }
+    }
+    state
 }
 
 /// A store on a simulated disk that a history is played on.
