@@ -23,6 +23,8 @@ use super::slot::Slot;
 pub(super) const UNIT_WORDS: usize = 6;
 /// Units of one chunk: 96 KiB, so that a new chunk holds up a commit for microseconds only.
 const CHUNK_UNITS: usize = 1 << MAX_CLASS;
+/// Words of one chunk.
+pub(super) const CHUNK_WORDS: usize = CHUNK_UNITS * UNIT_WORDS;
 /// The class of the longest run, a whole chunk. It holds the longest metadata.
 const MAX_CLASS: u32 = 11;
 
@@ -79,9 +81,8 @@ impl Arena {
     fn create(&self) -> Range<usize> {
         let chunk = self.taken.fetch_add(1, Ordering::Relaxed);
         self.chunks.ensure(chunk).get_or_init(|| {
-            let words = CHUNK_UNITS * UNIT_WORDS;
-            self.reserved.fetch_add(words * size_of::<AtomicU64>(), Ordering::Relaxed);
-            (0..words).map(|_| AtomicU64::new(0)).collect()
+            self.reserved.fetch_add(CHUNK_WORDS * size_of::<AtomicU64>(), Ordering::Relaxed);
+            (0..CHUNK_WORDS).map(|_| AtomicU64::new(0)).collect()
         });
         // Unit zero is never dealt out.
         (chunk * CHUNK_UNITS).max(1)..(chunk + 1) * CHUNK_UNITS

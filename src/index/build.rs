@@ -12,12 +12,12 @@ use super::states::StateId;
 use super::{Index, Writer, add};
 use crate::sync::atomic::Ordering::Relaxed;
 
-/// A pack that has this many values gets no further topic: few enough that unpacking it holds up a
-/// commit for less than a flush takes.
-const PACK: usize = 512;
-/// A topic with more values than this is unpacked at once, since whoever wanted it first would have
-/// to wait for all of it.
-const LARGE: usize = 4096;
+/// A pack that has this many values gets no further topic. With one of 180 partitions behind them its
+/// words still fit into a chunk of the arena.
+const PACK: usize = 3328;
+/// A pack with more values than this is unpacked at once: whoever wanted one of its topics first would
+/// have to wait for a topic of thousands of partitions.
+const LARGE: usize = 2 * PACK;
 
 /// An index that nobody reads yet.
 ///

@@ -1,7 +1,9 @@
 //! Values of whole topics, packed as a snapshot has them: what the index begins with.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
+use super::arena::CHUNK_WORDS;
 use super::slot::{Value, compact, expand};
 use crate::key::{CommittedOffset, NextOffset, Seq};
 
@@ -11,14 +13,19 @@ pub(super) struct Pack {
     topics: Box<[Head]>,
     /// The names of the topics, one behind the other.
     names: Box<str>,
-    partitions: Box<[i32]>,
-    /// Seq, offset and the rest of the value of each partition. The rest is the compact form of a
-    /// slot or, with [`LONG`], a place among the long ones.
-    values: Box<[[u64; 3]]>,
+    /// Seq, offset and the rest of each value, then the partitions, two to a word. The rest is the
+    /// compact form of a slot or, with [`LONG`], a place among the long ones.
+    ///
+    /// As large as a chunk of the arena if it is full, so that the memory of a pack that was given up
+    /// is just what its slots need.
+    words: Vec<u64>,
+    len: usize,
     long: Box<[Long]>,
     metadata: Box<str>,
 }
 
+/// The words of a value.
+const VALUE_WORDS: usize = 3;
 /// The bit of the third word that says that the value is a long one. The compact form has it clear.
 const LONG: u64 = 1 << 63;
 
@@ -57,9 +64,9 @@ impl Pack {
             let at = low + (high - low) / 2;
             let topic = Packed { pack: self, at };
             match (topic.group(), topic.name()).cmp(&(group, name)) {
-                std::cmp::Ordering::Less => low = at + 1,
-                std::cmp::Ordering::Equal => return Some(topic),
-                std::cmp::Ordering::Greater => high = at,
+                Ordering::Less => low = at + 1,
+                Ordering::Equal => return Some(topic),
+                Ordering::Greater => high = at,
             }
         }
         None
@@ -67,22 +74,26 @@ impl Pack {
 
     /// How many values it has.
     pub(super) fn len(&self) -> usize {
-        self.values.len()
+        self.len
     }
 
     /// About how many bytes of memory it takes, the names not counted.
     pub(super) fn memory_bytes(&self) -> usize {
         size_of::<Pack>()
             + size_of_val(&*self.topics)
-            + size_of_val(&*self.partitions)
-            + size_of_val(&*self.values)
+            + size_of_val(&*self.words)
             + size_of_val(&*self.long)
             + self.metadata.len()
     }
 
+    fn partition(&self, at: usize) -> i32 {
+        let pair = self.words[VALUE_WORDS * self.len + at / 2];
+        (pair >> (32 * (at % 2))) as i32
+    }
+
     fn value(&self, at: usize) -> Value<'_> {
-        let [seq, offset, rest] = self.values[at];
-        let offset = offset as i64;
+        let words = &self.words[VALUE_WORDS * at..][..VALUE_WORDS];
+        let (seq, offset, rest) = (words[0], words[1] as i64, words[2]);
         if rest & LONG == 0 {
             let (leader_epoch, timestamp_ms) = expand(rest);
             return Value {
@@ -121,17 +132,24 @@ impl<'a> Packed<'a> {
 
     /// Its partitions and their values, in order.
     pub(super) fn values(self) -> impl Iterator<Item = (i32, Value<'a>)> {
-        self.range().map(move |at| (self.pack.partitions[at], self.pack.value(at)))
+        self.range().map(move |at| (self.pack.partition(at), self.pack.value(at)))
     }
 
     /// Reads the value of a partition into `out`, as [`Topic::read`](super::Topic::read) does.
     pub(super) fn read(self, partition: i32, out: &mut CommittedOffset) -> bool {
-        let range = self.range();
-        let found = self.pack.partitions[range.clone()].binary_search(&partition);
-        found.is_ok_and(|at| {
-            self.pack.value(range.start + at).read(out);
-            true
-        })
+        let Range { mut start, mut end } = self.range();
+        while start < end {
+            let at = start + (end - start) / 2;
+            match self.pack.partition(at).cmp(&partition) {
+                Ordering::Less => start = at + 1,
+                Ordering::Equal => {
+                    self.pack.value(at).read(out);
+                    return true;
+                }
+                Ordering::Greater => end = at,
+            }
+        }
+        false
     }
 
     /// Calls `visit` with every partition, in order. `out` is the buffer.
@@ -165,13 +183,13 @@ impl Value<'_> {
     }
 }
 
-/// Gathers the next pack. Its memory is used again for the one after that.
+/// Gathers the next pack.
 #[derive(Default)]
 pub(super) struct Packer {
     topics: Vec<Head>,
     names: String,
     partitions: Vec<i32>,
-    values: Vec<[u64; 3]>,
+    words: Vec<u64>,
     long: Vec<Long>,
     metadata: String,
 }
@@ -179,9 +197,12 @@ pub(super) struct Packer {
 impl Packer {
     /// Begins a topic. It has to be behind the one before, and has to get a value.
     pub(super) fn topic(&mut self, group: u32, name: &str) {
+        if self.words.capacity() == 0 {
+            self.words.reserve_exact(CHUNK_WORDS);
+        }
         self.names.push_str(name);
         // Each topic has a value, a pack has few of them, and a name is short.
-        self.topics.push(Head { group, name_end: self.names.len() as u32, end: self.values.len() });
+        self.topics.push(Head { group, name_end: self.names.len() as u32, end: self.len() });
     }
 
     /// Adds a value to the topic that was begun last. Its partition has to be behind the one before.
@@ -189,9 +210,9 @@ impl Packer {
     pub(super) fn value(&mut self, partition: i32, value: &Value<'_>) {
         let rest = compact(value).unwrap_or_else(|| self.long(value));
         self.partitions.push(partition);
-        self.values.push([value.seq, value.offset as u64, rest]);
+        self.words.extend([value.seq, value.offset as u64, rest]);
         if let Some(topic) = self.topics.last_mut() {
-            topic.end = self.values.len();
+            topic.end = self.partitions.len();
         }
     }
 
@@ -210,22 +231,29 @@ impl Packer {
 
     /// How many values there are.
     pub(super) fn len(&self) -> usize {
-        self.values.len()
+        self.partitions.len()
     }
 
     /// What was gathered. Goes on with nothing.
     pub(super) fn finish(&mut self) -> Pack {
+        let mut words = std::mem::take(&mut self.words);
+        words.extend(self.partitions.chunks(2).map(|pair| {
+            let [low, high] = [pair[0], pair.get(1).copied().unwrap_or(0)].map(|half| half as u32);
+            u64::from(high) << 32 | u64::from(low)
+        }));
+        if words.len() < CHUNK_WORDS / 2 {
+            words.shrink_to_fit();
+        }
         let pack = Pack {
             topics: self.topics.drain(..).collect(),
             names: self.names.as_str().into(),
-            partitions: self.partitions.as_slice().into(),
-            values: self.values.as_slice().into(),
+            words,
+            len: self.partitions.len(),
             long: self.long.drain(..).collect(),
             metadata: self.metadata.as_str().into(),
         };
         self.names.clear();
         self.partitions.clear();
-        self.values.clear();
         self.metadata.clear();
         pack
     }
