@@ -1,0 +1,153 @@
+//! Runs the tests with one mutant at work.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::list::Mutant;
+use crate::process::finish;
+use crate::programs::{self, Test};
+use crate::tree::Tree;
+
+/// What became of a mutant.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub enum Verdict {
+    /// A test failed, or the program died in it.
+    Caught { by: String },
+    /// A test did not end.
+    Hangs { by: String },
+    /// All tests pass.
+    Missed,
+    /// No test comes by.
+    Unreached,
+    /// It does not compile.
+    Unviable { why: String },
+}
+
+/// About how long the tests of one run take together. A process for each test of a millisecond costs
+/// more than the test does.
+const RUN_SECONDS: f64 = 0.3;
+
+pub struct Judge<'a> {
+    pub tree: &'a Tree,
+    pub mutants: &'a [Mutant],
+    /// The tests, the short ones first.
+    tests: Vec<Test>,
+    /// The place of each mutant.
+    places: HashMap<usize, usize>,
+    /// How many mutants of a function each test has caught.
+    caught: Mutex<BTreeMap<(&'a str, &'a str), BTreeMap<usize, usize>>>,
+}
+
+/// How one run ended.
+enum Ended {
+    Well,
+    Badly(String),
+    Never,
+}
+
+impl<'a> Judge<'a> {
+    pub fn new(tree: &'a Tree, mutants: &'a [Mutant], mut tests: Vec<Test>) -> Judge<'a> {
+        tests.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        let places = tree.places.iter().enumerate();
+        let places = places.flat_map(|(number, (_, place))| {
+            place.mutants.iter().map(move |(mutant, _)| (*mutant, number))
+        });
+        Judge { tree, mutants, tests, places: places.collect(), caught: Mutex::default() }
+    }
+
+    /// Whether the mutant with this number has a switch.
+    pub fn knows(&self, mutant: usize) -> bool {
+        self.places.contains_key(&mutant)
+    }
+
+    /// Runs the tests that pass the place of the mutant, until one fails. `worker` says whose
+    /// directory for temporary files is used.
+    pub fn judge(&self, mutant: usize, worker: usize) -> Result<Verdict, String> {
+        let place = self.places[&mutant];
+        let function = self.mutants[mutant].function();
+        let passing = |test: &usize| self.tests[*test].passed.contains(&place);
+        let mut left: Vec<usize> = (0..self.tests.len()).filter(passing).collect();
+        if left.is_empty() {
+            return Ok(Verdict::Unreached);
+        }
+        // First those that caught the neighbours, each on its own.
+        let caught = self.caught.lock().unwrap().get(&function).cloned().unwrap_or_default();
+        let mut first: Vec<_> =
+            caught.into_iter().filter(|(test, _)| left.contains(test)).collect();
+        first.sort_by_key(|(_, times)| usize::MAX - times);
+        let mut runs: Vec<Vec<usize>> = first.iter().take(4).map(|(test, _)| vec![*test]).collect();
+        left.retain(|test| !runs.iter().any(|run| run.contains(test)));
+        runs.extend(self.pack(&left));
+        for run in runs {
+            let (verdict, test) = match self.run(mutant, &run, worker)? {
+                Ended::Well => continue,
+                Ended::Badly(by) => {
+                    let test = run.iter().copied().find(|test| by == self.name(*test));
+                    (Verdict::Caught { by }, test)
+                }
+                Ended::Never => (Verdict::Hangs { by: self.name(run[0]) }, Some(run[0])),
+            };
+            if let Some(test) = test {
+                let mut caught = self.caught.lock().unwrap();
+                *caught.entry(function).or_default().entry(test).or_default() += 1;
+            }
+            return Ok(verdict);
+        }
+        Ok(Verdict::Missed)
+    }
+
+    fn name(&self, test: usize) -> String {
+        format!("{}::{}", self.tests[test].judge, self.tests[test].name)
+    }
+
+    /// The tests in runs, in each of which one program does a few of them.
+    fn pack(&self, tests: &[usize]) -> Vec<Vec<usize>> {
+        let mut runs: Vec<Vec<usize>> = Vec::new();
+        let mut open: HashMap<&Path, usize> = HashMap::new();
+        for &test in tests {
+            let program = self.tests[test].program.as_path();
+            let seconds = |run: &[usize]| run.iter().map(|t| self.tests[*t].seconds).sum::<f64>();
+            match open.get(program) {
+                Some(&run) if seconds(&runs[run]) + self.tests[test].seconds < RUN_SECONDS => {
+                    runs[run].push(test);
+                }
+                _ => {
+                    open.insert(program, runs.len());
+                    runs.push(vec![test]);
+                }
+            }
+        }
+        runs
+    }
+
+    fn run(&self, mutant: usize, run: &[usize], worker: usize) -> Result<Ended, String> {
+        let names: Vec<&str> = run.iter().map(|test| self.tests[*test].name.as_str()).collect();
+        let program = &self.tests[run[0]].program;
+        let seconds: f64 = run.iter().map(|test| self.tests[*test].seconds).sum();
+        // The shell counts processor time, of which a busy machine gives a test no more than it
+        // needs. A test that waits for ever needs none, so there is a limit by the clock as well.
+        let mut command = programs::command(self.tree, program, &names, (seconds * 5.0) as u64 + 3);
+        let limit = Duration::from_secs_f64(seconds * 10.0 + 10.0);
+        let temporary = self.tree.root.join(format!("tmp-{worker}"));
+        std::fs::create_dir_all(&temporary).map_err(|error| error.to_string())?;
+        command.env("PAGEMARK_MUTANT", mutant.to_string()).env("TMPDIR", &temporary);
+        let ended = finish(&mut command, limit);
+        let _ = std::fs::remove_dir_all(&temporary);
+        Ok(match ended? {
+            None => Ended::Never,
+            Some((true, _)) => Ended::Well,
+            Some((false, said)) => Ended::Badly(self.failed(run, &said)),
+        })
+    }
+
+    /// The test that failed: the first one of which the program says so, or that it did not end.
+    fn failed(&self, run: &[usize], said: &str) -> String {
+        let ok = |test: &usize| said.contains(&format!("test {} ... ok", self.tests[*test].name));
+        let failed = run.iter().find(|test| !ok(test)).unwrap_or(&run[0]);
+        self.name(*failed)
+    }
+}
