@@ -2,6 +2,8 @@
 
 mod pieces;
 mod reader;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::PathBuf;

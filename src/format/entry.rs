@@ -413,4 +413,57 @@ mod tests {
         let unknown = Entries::new(&[0x13, 0, 0, 0], BASE).last();
         assert_eq!(unknown, Some(Err(EntryError::UnknownShape(0x13))));
     }
+
+    #[test]
+    fn a_shape_is_known_by_all_of_its_bits() {
+        let body = [0; 64];
+        for shape in 0..=u8::MAX {
+            let mut body = body;
+            body[0] = shape;
+            let is_set = shape & !shape::OF_SET == shape::SET;
+            let is_known = is_set || shape == shape::DELETE || shape == shape::DELETE_TOPIC;
+            let read = Entries::new(&body, BASE).next().unwrap();
+            let is_unknown = read == Err(EntryError::UnknownShape(shape));
+            assert_eq!(is_unknown, !is_known, "{shape:#04x}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn no_value_that_cannot_be_committed_is_read() {
+        let set = Entry::Set {
+            name: 1,
+            partition: 2,
+            offset: 3,
+            leader_epoch: Some(4),
+            timestamp_ms: BASE,
+            expire_at_ms: None,
+            metadata: "mé",
+        };
+        let mut whole = Vec::new();
+        set.encode(&mut whole, BASE);
+        assert_eq!(whole.len(), 32, "20 bytes, 4 of the epoch, 2 of a length, 3 of text, 3 more");
+        let patch = |at: usize, bytes: &[u8]| {
+            let mut body = whole.clone();
+            body[at..at + bytes.len()].copy_from_slice(bytes);
+            Entries::new(&body, BASE).next().unwrap().map(|read| format!("{read:?}"))
+        };
+        assert_eq!(patch(0, &[]), Ok(format!("{set:?}")));
+        for (at, bytes, what) in [
+            (7, &[0x80][..], "a negative partition"),
+            (15, &[0x80], "a negative offset"),
+            (23, &[0x80], "a negative epoch"),
+            (24, &[0, 0, 0, 0, 0], "metadata without text"),
+            (28, &[0xff], "metadata that is no text"),
+            (29, &[1], "padding that is not zero"),
+            (31, &[1], "padding that is not zero"),
+            (24, &[7], "metadata that goes on behind the entry"),
+        ] {
+            assert_eq!(patch(at, bytes), Err(EntryError::Malformed), "{what}");
+        }
+        // The time is counted from a base that is too far away.
+        let mut body = whole.clone();
+        body[16..20].copy_from_slice(&i32::MAX.to_le_bytes());
+        let read = Entries::new(&body, i64::MAX).next();
+        assert_eq!(read, Some(Err(EntryError::Malformed)));
+    }
 }

@@ -6,6 +6,8 @@
 
 pub(crate) mod bytes;
 pub(crate) mod entry;
+#[cfg(test)]
+mod file_tests;
 pub(crate) mod header;
 pub(crate) mod mark;
 pub(crate) mod names;

@@ -381,4 +381,35 @@ mod tests {
         body[4] = 0xff;
         assert_eq!(Name::decode(&body), None);
     }
+
+    #[test]
+    fn a_kind_is_more_than_its_flags() {
+        for kind in 0..=u8::MAX {
+            let header = [0, 0, 0, 0, kind, 3, 0, 0, 0, 0, 0, 0];
+            let is_kind = kind & 0x3f != 0;
+            assert_eq!(RecordHeader::read(&header).is_some(), is_kind, "{kind:#04x}");
+            let header = RecordHeader::read(&header);
+            assert!(header.is_none_or(|header| header.is_control() == (kind & 0x40 != 0)));
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_name_is_known_before_it_is_written() {
+        for (group, topic) in [("g", "t"), ("gg", "t"), ("group", "topics"), ("gg", "ttt")] {
+            let mut buffer = RecordBuffer::default();
+            Name { id: 1, group, topic }.encode(buffer.start());
+            let (bytes, _) = buffer.finish(kind::NAME, Seed::new(7, 1), 4096, 1, 0);
+            assert_eq!(bytes.len(), Name::record_len(group, topic));
+            let body = &bytes[RECORD_HEADER_LEN..];
+            assert_eq!(Name::decode(body), Some(Name { id: 1, group, topic }));
+            // Zeros fill up a word, and nothing else does.
+            let padding = body.len() - Name::FIXED_LEN - group.len() - topic.len();
+            for at in body.len() - padding..body.len() {
+                let mut body = body.to_vec();
+                body[at] = 1;
+                assert_eq!(Name::decode(&body), None);
+            }
+            assert_eq!(Name::decode(&[body, &[0; WORD]].concat()), None);
+        }
+    }
 }

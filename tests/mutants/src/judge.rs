@@ -31,6 +31,9 @@ pub enum Verdict {
 /// more than the test does.
 const RUN_SECONDS: f64 = 0.3;
 
+/// How many tests that caught mutants of the same function, and of the same file, come first.
+const NEIGHBOURS: usize = 3;
+
 pub struct Judge<'a> {
     pub tree: &'a Tree,
     pub mutants: &'a [Mutant],
@@ -38,7 +41,7 @@ pub struct Judge<'a> {
     tests: Vec<Test>,
     /// The place of each mutant.
     places: HashMap<usize, usize>,
-    /// How many mutants of a function each test has caught.
+    /// How many mutants of a function each test has caught, and of a file.
     caught: Mutex<BTreeMap<(&'a str, &'a str), BTreeMap<usize, usize>>>,
 }
 
@@ -75,11 +78,14 @@ impl<'a> Judge<'a> {
             return Ok(Verdict::Unreached);
         }
         // First those that caught the neighbours, each on its own.
-        let caught = self.caught.lock().unwrap().get(&function).cloned().unwrap_or_default();
-        let mut first: Vec<_> =
-            caught.into_iter().filter(|(test, _)| left.contains(test)).collect();
-        first.sort_by_key(|(_, times)| usize::MAX - times);
-        let mut runs: Vec<Vec<usize>> = first.iter().take(4).map(|(test, _)| vec![*test]).collect();
+        let mut runs = Vec::new();
+        for near in [function, (function.0, "")] {
+            let caught = self.caught.lock().unwrap().get(&near).cloned().unwrap_or_default();
+            let open = |test: &usize| left.contains(test) && !runs.contains(&vec![*test]);
+            let mut first: Vec<_> = caught.into_iter().filter(|(test, _)| open(test)).collect();
+            first.sort_by_key(|(_, times)| usize::MAX - times);
+            runs.extend(first.into_iter().take(NEIGHBOURS).map(|(test, _)| vec![test]));
+        }
         left.retain(|test| !runs.iter().any(|run| run.contains(test)));
         runs.extend(self.pack(&left));
         for run in runs {
@@ -93,7 +99,9 @@ impl<'a> Judge<'a> {
             };
             if let Some(test) = test {
                 let mut caught = self.caught.lock().unwrap();
-                *caught.entry(function).or_default().entry(test).or_default() += 1;
+                for near in [function, (function.0, "")] {
+                    *caught.entry(near).or_default().entry(test).or_default() += 1;
+                }
             }
             return Ok(verdict);
         }

@@ -22,6 +22,9 @@ pub struct Place {
 pub enum Kind {
     /// Before the first statement of a function: its mutants return at once.
     Body,
+    /// The statements of a function that returns a type without a name, and so has to return all
+    /// that it may return in a box.
+    Opaque,
     /// Binary operators with no parentheses between them. As cargo-mutants changes text, another
     /// operator may bind its neighbours in another way, so all of the chain is one place.
     Chain,
@@ -40,8 +43,6 @@ pub enum Kind {
 pub enum Unswitched {
     /// It is part of a constant, which no switch can reach while the program runs.
     Constant,
-    /// The function returns a type without a name, so it cannot return another one now and then.
-    Opaque,
     /// A condition with `let` knows no other operator than `&&`.
     Let,
 }
@@ -103,13 +104,14 @@ impl Finder {
     }
 
     fn function(&mut self, signature: &syn::Signature, block: &syn::Block) {
-        let Some(first) = block.stmts.first() else { return };
+        let [first, ..] = &block.stmts[..] else { return };
         let mutants = self.take(Genre::FnValue, first);
         let start = first.span().byte_range().start;
+        let end = block.stmts.last().map_or(start, |last| last.span().byte_range().end);
         let mut opaque = Opaque(false);
         opaque.visit_return_type(&signature.output);
         if opaque.0 {
-            self.leave(mutants, Unswitched::Opaque);
+            self.add(start..end, Kind::Opaque, mutants);
         } else {
             self.add(start..start, Kind::Body, mutants);
         }

@@ -76,6 +76,14 @@ impl Writer<'_> {
                 });
                 self.out.text += "_ => {} }\n";
             }
+            Kind::Opaque => {
+                self.arms(number, place, |writer, mutant, _| {
+                    format!("return crate::mutant::boxed({})", writer.mutants[mutant].replacement)
+                });
+                self.out.text += "_ => {} } crate::mutant::boxed({ ";
+                self.write(range, below);
+                self.out.text += " })";
+            }
             Kind::Chain => {
                 self.out.text.push('(');
                 self.arms(number, place, |writer, mutant, operator| {

@@ -40,3 +40,10 @@ fn ask(place: usize) -> u32 {
     }
     ACTIVE.load(Relaxed)
 }
+
+/// One type for all iterators over the same.
+pub(crate) fn boxed<'a, T>(
+    items: impl Iterator<Item = T> + 'a,
+) -> Box<dyn Iterator<Item = T> + 'a> {
+    Box::new(items)
+}
