@@ -33,6 +33,8 @@ mod many;
 mod model_tests;
 mod names;
 mod pack;
+#[cfg(test)]
+mod size_tests;
 mod slot;
 mod sorted;
 mod states;

@@ -292,4 +292,66 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Io);
         assert!(error.to_string().contains("open the lock file"), "{error}");
     }
+
+    #[test]
+    fn a_dropped_lock_is_free_although_a_copy_of_its_handle_is_open() {
+        let temp = tempfile::tempdir().unwrap();
+        let lock = acquire(temp.path()).unwrap();
+        // As a process has it that another thread has just forked.
+        let _inherited = lock.file.try_clone().unwrap();
+        drop(lock);
+        let mut lock = acquire(temp.path()).unwrap();
+        // And a fork that ends gives up nothing.
+        let _inherited = lock.file.try_clone().unwrap();
+        lock.process += 1;
+        drop(lock);
+        assert_eq!(acquire(temp.path()).unwrap_err().kind(), ErrorKind::Locked);
+    }
+
+    #[test]
+    fn the_store_of_a_directory_is_told_without_its_lock() {
+        use crate::io::disk::DiskDir;
+        use crate::options::WritePath;
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join(LOCK_NAME);
+        let store = || store_in(&DiskDir::open(temp.path(), false, WritePath::Auto).unwrap());
+        assert_eq!(store().unwrap(), None, "no lock file");
+        let line = store_line(Some(ID));
+        for (content, id) in [
+            (&line[..], Some(ID)),
+            ([&line[..], b"pid 0000000001\n"].concat().as_slice(), Some(ID)),
+            (&line[..line.len() - 1], None),
+            (&b""[..], None),
+            (store_line(None).as_slice(), None),
+        ] {
+            fs::write(&file, content).unwrap();
+            assert_eq!(store().unwrap(), id, "{content:?}");
+        }
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink(LOCK_NAME, &file).unwrap();
+        store().unwrap_err();
+    }
+
+    #[test]
+    fn what_no_holder_writes_is_irregular() {
+        let (named, blank) = (store_line(Some(ID)), store_line(None));
+        for (pid, is_regular) in [
+            (&b""[..], true),
+            (b"pid 0000004711\n", true),
+            (b"pid 0000004711", false),
+            (b"pid 4711\n", false),
+            (b"pid 00000047110\n", false),
+            (b"pid 000000471x\n", false),
+            (b"pip 0000004711\n", false),
+            (b"\n", false),
+        ] {
+            for (line, store_id) in [(&named, Some(ID)), (&blank, None)] {
+                let content = LockContent::parse(&[line, pid].concat());
+                assert_eq!(content, LockContent { store_id, is_regular }, "{pid:?}");
+            }
+            let garbage = vec![b'x'; STORE_LINE_BYTES];
+            assert!(!LockContent::parse(&[&garbage, pid].concat()).is_regular);
+        }
+        assert!(!LockContent::parse(&named[..STORE_LINE_BYTES - 1]).is_regular);
+    }
 }

@@ -91,3 +91,48 @@ fn a_name_gets_the_next_id_and_a_batch_the_next_seq() {
     }
     assert_eq!(appender.segment().first_seq(), segment.first_seq());
 }
+
+/// A file of some size that is read past the page cache, or not.
+#[derive(Debug)]
+struct Sized(u64, bool);
+
+impl SegmentFile for Sized {
+    fn size(&self) -> u64 {
+        self.0
+    }
+
+    fn is_direct(&self) -> bool {
+        self.1
+    }
+
+    fn read_at(&self, _: u64, _: &mut [u8]) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
+    fn write_at(&self, _: u64, _: &[u8]) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn pieces_grow_with_a_file_on_a_device_and_are_read_ahead_if_there_are_some() {
+    const KIB: u64 = 1 << 10;
+    for (size, piece, ahead) in [
+        (0, 256 * KIB, false),
+        (1024 * KIB, 256 * KIB, false),
+        (1024 * KIB + 1, 256 * KIB, true),
+        (4096 * KIB, 256 * KIB, true),
+        (4097 * KIB, 512 * KIB, true),
+        (16 << 20, 1024 * KIB, true),
+        (1 << 40, 1024 * KIB, true),
+    ] {
+        let way = Way::of(&Sized(size, true));
+        assert_eq!((way.piece as u64, way.ahead), (piece, ahead), "{size} bytes");
+        let way = Way::of(&Sized(size, false));
+        assert_eq!((way.piece as u64, way.ahead), (256 * KIB, false), "{size} bytes, cached");
+    }
+}

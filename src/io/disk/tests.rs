@@ -231,3 +231,101 @@ fn random_numbers_differ() {
     let numbers: std::collections::HashSet<u64> = (0..100).map(|_| random_u64()).collect();
     assert_eq!(numbers.len(), 100);
 }
+
+#[test]
+fn what_cannot_be_opened_or_created_says_what_was_tried() {
+    let temp = tempfile::tempdir().unwrap();
+    let missing = temp.path().join("missing").join("new");
+    let error = DiskDir::open(&missing, true, WritePath::Auto).unwrap_err();
+    assert!(error.to_string().contains("create the directory"), "{error}");
+    // A link to nothing: there is no directory to open, and the name is taken.
+    let link = temp.path().join("link");
+    std::os::unix::fs::symlink(temp.path().join("nowhere"), &link).unwrap();
+    let error = DiskDir::open(&link, true, WritePath::Auto).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(error.to_string().contains("open the directory"), "{error}");
+    // A directory in the place of a file.
+    let dir = open(temp.path(), WritePath::Auto);
+    fs::create_dir(temp.path().join("taken")).unwrap();
+    assert_eq!(dir.create("taken", 10).unwrap_err().kind(), io::ErrorKind::IsADirectory);
+    assert_eq!(dir.create_growing("taken").unwrap_err().kind(), io::ErrorKind::IsADirectory);
+    assert!(temp.path().join("taken").is_dir());
+}
+
+#[test]
+fn readers_keep_a_writer_out_and_a_writer_them() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = open(temp.path(), WritePath::Auto);
+    assert!(dir.exclude_writers().unwrap().is_none(), "there is no lock file yet");
+    let writer = dir.lock().unwrap();
+    assert_eq!(dir.exclude_writers().unwrap_err().kind(), ErrorKind::Locked);
+    drop(writer);
+    let (first, second) = (dir.exclude_writers().unwrap(), dir.exclude_writers().unwrap());
+    assert!(first.is_some() && second.is_some());
+    drop(first);
+    assert_eq!(dir.lock().unwrap_err().kind(), ErrorKind::Locked);
+    drop(second);
+    dir.lock().unwrap();
+}
+
+#[test]
+fn a_path_below_a_file_lies_nowhere() {
+    let temp = tempfile::tempdir().unwrap();
+    let file = temp.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(is_within(&temp.path().join("new"), temp.path()).unwrap());
+    assert!(is_within(temp.path(), temp.path()).unwrap());
+    assert!(!is_within(temp.path(), &temp.path().join("file")).unwrap());
+    assert!(is_within(&file.join("below"), temp.path()).is_err());
+}
+
+#[test]
+fn a_read_goes_past_the_page_cache_only_if_all_of_it_is_aligned() {
+    let memory = vec![0; 4 * DIRECT_ALIGN];
+    let start = memory.as_ptr().addr().wrapping_neg() % DIRECT_ALIGN;
+    let aligned = |position, skip, len| is_aligned(position, &memory[start + skip..][..len]);
+    assert!(aligned(0, 0, DIRECT_ALIGN) && aligned(DIRECT_ALIGN as u64, 0, 2 * DIRECT_ALIGN));
+    let off = DIRECT_ALIGN / 2;
+    assert!(!aligned(off as u64, 0, DIRECT_ALIGN), "the position");
+    assert!(!aligned(0, off, DIRECT_ALIGN), "the memory");
+    assert!(!aligned(0, 0, off), "the length");
+    assert!(!aligned(off as u64, off, DIRECT_ALIGN) && !aligned(off as u64, 0, off));
+    assert!(!aligned(0, off, off) && !aligned(off as u64, off, off));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_file_system_decides_what_is_mapped_and_read_directly() {
+    let temp = tempfile::tempdir().unwrap();
+    let kind = rustix::fs::fstatfs(File::open(temp.path()).unwrap()).unwrap().f_type as u32;
+    let (is_disk, is_memory) = ([0xEF53, 0x5846_5342].contains(&kind), kind == 0x0102_1994);
+    let dir = open(temp.path(), WritePath::Auto);
+    assert_eq!(dir.write_path() == WritePath::Mapped, is_disk || is_memory);
+    dir.create("a", 4096).unwrap();
+    assert_eq!(dir.open("a", Access::Read).unwrap().is_direct(), is_disk);
+    for access in [Access::Follow, Access::Write] {
+        assert!(!dir.open("a", access).unwrap().is_direct());
+    }
+}
+
+#[test]
+fn the_type_of_a_name_is_not_that_of_what_it_leads_to() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = File::open(temp.path()).unwrap();
+    fs::write(temp.path().join("file"), "").unwrap();
+    std::os::unix::fs::symlink("file", temp.path().join("link")).unwrap();
+    assert_eq!(file_type(&dir, "file").unwrap(), Some(FileType::RegularFile));
+    assert_eq!(file_type(&dir, "link").unwrap(), Some(FileType::Symlink));
+    assert_eq!(file_type(&dir, "none").unwrap(), None);
+}
+
+#[test]
+fn a_parent_may_refuse_but_not_fail() {
+    use io::ErrorKind::*;
+    for kind in [PermissionDenied, InvalidInput, ReadOnlyFilesystem, Unsupported] {
+        assert!(is_refusal(kind));
+    }
+    for kind in [Other, NotFound, StorageFull, QuotaExceeded, Interrupted] {
+        assert!(!is_refusal(kind));
+    }
+}

@@ -1,0 +1,69 @@
+//! What the index says about its size, and that it is asked with its own parts.
+
+use super::tests::{set, value};
+use super::*;
+
+/// What is stated besides slots and long values.
+fn estimate(index: &Index) -> usize {
+    index.memory_bytes() as usize - index.arena.reserved_bytes()
+}
+
+#[test]
+fn the_memory_that_is_stated_grows_with_topics_and_with_groups() {
+    const COUNT: usize = 1000;
+    // What a reference count and the tables take for one of them: two counts, a node, two buckets.
+    let entries = |count: usize| count * 80..=count * 96;
+    let (index, mut writer) = Index::new(1);
+    assert_eq!(estimate(&index), size_of::<Index>());
+    set(&index, &mut writer, Key::new("g", "t", 0), value(1));
+    let before = estimate(&index);
+    for i in 0..COUNT {
+        set(&index, &mut writer, Key::new("g", &format!("topic {i}"), 0), value(2));
+    }
+    let each = (estimate(&index) - before) / COUNT;
+    let known = size_of::<Topic>() + size_of::<TopicName>();
+    assert!(entries(2).contains(&(each - known)), "a topic of one group takes {each}");
+
+    let (index, mut writer) = Index::new(1);
+    set(&index, &mut writer, Key::new("g", "t", 0), value(1));
+    let before = estimate(&index);
+    for i in 0..COUNT {
+        set(&index, &mut writer, Key::new(&format!("group {i}"), "t", 0), value(2));
+    }
+    let each = (estimate(&index) - before) / COUNT;
+    let known = size_of::<Topic>() + size_of::<Group>() + 4 * size_of::<usize>();
+    assert!(entries(3).contains(&(each - known)), "a group with one topic takes {each}");
+}
+
+#[test]
+fn a_hash_tells_names_apart_and_is_the_same_every_time() {
+    let (index, _) = Index::new(1);
+    let mut hashes = std::collections::HashSet::new();
+    for i in 0..100 {
+        let name = format!("{i}");
+        for (group, topic) in [("a", &*name), (&*name, "a"), ("", &*name)] {
+            assert_eq!(index.hash(group, topic), index.hash(group, topic));
+            hashes.insert(index.hash(group, topic));
+        }
+    }
+    assert_eq!(hashes.len(), 300);
+    assert_ne!(index.hash("ab", "c"), index.hash("a", "bc"));
+}
+
+#[test]
+#[cfg(debug_assertions)]
+#[should_panic(expected = "the index's own writer")]
+fn the_writer_of_another_index_is_noticed() {
+    let ((index, _), (_, mut other)) = (Index::new(1), Index::new(1));
+    let topic = index.resolve("g", "t");
+    assert!(index.set(&mut other, &topic, 0, value(1)));
+}
+
+#[test]
+#[cfg(debug_assertions)]
+#[should_panic(expected = "the index's own topic")]
+fn the_topic_of_another_index_is_noticed() {
+    let ((index, mut writer), (other, _)) = (Index::new(1), Index::new(1));
+    let topic = other.resolve("g", "t");
+    assert!(index.set(&mut writer, &topic, 0, value(1)));
+}
