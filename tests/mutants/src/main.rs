@@ -95,7 +95,7 @@ fn run(orders: &Orders) -> Result<bool, String> {
     let tests = programs::tests(&tree, &target.join("mutants-tests.json"), longest)?;
     let total: f64 = tests.iter().map(|test| test.seconds).sum();
     println!("{} tests take {total:.0} s without a mutant", tests.len());
-    let verdicts = judge_all(orders, &Judge::new(&tree, &mutants, tests), &results)?;
+    let verdicts = judge_all(orders, &Judge::new(&tree, &mutants, tests), &results, &listed)?;
     Ok(results::summary(&verdicts, &mutants, &listed))
 }
 
@@ -114,6 +114,7 @@ fn judge_all(
     orders: &Orders,
     judge: &Judge<'_>,
     results: &Results,
+    listed: &Listed,
 ) -> Result<BTreeMap<usize, Verdict>, String> {
     let mut verdicts = BTreeMap::new();
     let mut open = Vec::new();
@@ -132,7 +133,8 @@ fn judge_all(
             continue;
         }
         let known = results.known(mutant).cloned();
-        let again = matches!(known, Some(Verdict::Missed | Verdict::Unreached)) && orders.again;
+        let missed = matches!(known, Some(Verdict::Missed | Verdict::Unreached));
+        let again = orders.again && missed && listed.reason(mutant).is_none();
         if let (Some(verdict), false) = (known, again) {
             verdicts.insert(number, verdict);
         } else if judge.knows(number) {
