@@ -423,3 +423,64 @@ pub(super) fn state_bytes(index: &Index) -> u64 {
 fn time_of(bytes: u64) -> Duration {
     Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / RATE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wants(compaction: &Compaction) -> bool {
+        format!("{:?}", compaction.signal).contains("wanted: true")
+    }
+
+    #[test]
+    fn what_lives_is_estimated_by_the_newest_snapshot() {
+        let none = Compaction::new(None, Written { bytes: 0, keys: 0 });
+        assert_eq!((none.snapshot_bytes(), none.live_bytes(0)), (0, EMPTY_BYTES));
+        assert_eq!(none.live_bytes(10), EMPTY_BYTES + 10 * ASSUMED_KEY_BYTES);
+        let written = Written { bytes: EMPTY_BYTES + 700, keys: 7 };
+        let compaction = Compaction::new(Some(5), written);
+        assert_eq!(compaction.snapshot_bytes(), EMPTY_BYTES + 700);
+        assert_eq!(compaction.live_bytes(3), EMPTY_BYTES + 300);
+        assert_eq!(compaction.live_bytes(u64::MAX / 1000), EMPTY_BYTES + u64::MAX / 1000 * 100);
+    }
+
+    #[test]
+    fn a_compaction_is_wanted_when_half_of_what_lives_is_sealed() {
+        let compaction = Compaction::new(None, Written { bytes: 0, keys: 0 });
+        let half = compaction.live_bytes(1000).div_ceil(2);
+        for (sealed, wanted) in [(0, false), (half - 1, false), (half, true)] {
+            compaction.consider(sealed, 1000);
+            assert_eq!(wants(&compaction), wanted, "{sealed} bytes");
+        }
+        assert!(!compaction.is_stopped());
+        compaction.close();
+        assert!(compaction.is_stopped());
+    }
+
+    #[test]
+    fn a_second_is_enough_for_as_many_bytes_as_the_rate_says() {
+        assert_eq!(time_of(0), Duration::ZERO);
+        assert_eq!(time_of(RATE), Duration::from_secs(1));
+        assert_eq!(time_of(RATE / 4), Duration::from_millis(250));
+        // What does not fit is cut off, as no piece is as long.
+        assert!(time_of(u64::MAX) <= Duration::from_secs(u64::MAX / RATE));
+    }
+
+    #[test]
+    fn the_stats_add_up_and_a_success_ends_a_failure() {
+        let compaction = Compaction::new(None, Written { bytes: 0, keys: 0 });
+        let report = |snapshot_bytes| CompactionReport { snapshot_bytes, ..Default::default() };
+        compaction.note(&Ok(report(0)));
+        assert_eq!(compaction.stats(), CompactionStats::default(), "there was nothing to do");
+        for (completed, bytes) in [(1, 100), (2, 300)] {
+            compaction.note(&Err(Error::closed()));
+            let stats = compaction.stats();
+            assert_eq!(stats.failed, completed);
+            assert_eq!(stats.failure, Some(Error::closed().to_string()));
+            compaction.note(&Ok(report(completed * 100)));
+            let stats = compaction.stats();
+            assert_eq!((stats.completed, stats.bytes_written), (completed, bytes));
+            assert_eq!((stats.failure, stats.last), (None, Some(report(completed * 100))));
+        }
+    }
+}

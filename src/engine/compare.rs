@@ -163,3 +163,119 @@ fn differs(group: &str, name: &str, what: &str) -> Error {
          it was not used"
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::snapshot::{begin_values, push_value};
+    use crate::index::{Index, Value};
+
+    const COVERED: u64 = 10;
+
+    /// A value of a key, as it is committed.
+    fn value(seq: u64) -> Value<'static> {
+        Value {
+            offset: 100 + seq as i64,
+            leader_epoch: Some(3),
+            timestamp_ms: 5,
+            expire_at_ms: Some(7),
+            metadata: "m",
+            seq,
+        }
+    }
+
+    /// A value of a snapshot: the partition, the value, and its seq.
+    type Kept = (i32, Value<'static>);
+
+    /// What is found wrong with the records of a snapshot of what is in memory: topic `a` with the
+    /// partitions 0, 2 and 4, `b` with 5, and `new`, which was committed behind the snapshot.
+    fn compare(records: &[(&str, &[Kept])]) -> Option<String> {
+        let (index, mut writer) = Index::new(1);
+        let topics: Vec<Arc<Topic>> =
+            [("a", &[(0, 1), (2, 2), (4, 3)][..]), ("b", &[(5, 4)]), ("new", &[(0, COVERED + 5)])]
+                .map(|(name, values)| {
+                    let topic = index.resolve("g", name);
+                    for (partition, seq) in values {
+                        assert!(index.set(&mut writer, &topic, *partition, value(*seq)));
+                    }
+                    topic
+                })
+                .to_vec();
+        let mut comparison = Comparison::new(&topics, COVERED);
+        let result = records.iter().try_for_each(|(topic, kept)| {
+            let mut body = Vec::new();
+            begin_values(&mut body, "g", topic);
+            for (partition, value) in *kept {
+                push_value(&mut body, value.seq, &entry(*partition, value), 0);
+            }
+            comparison.values(Values::decode(&body, 0).unwrap())
+        });
+        result.and_then(|()| comparison.finish()).err().map(|error| error.to_string())
+    }
+
+    fn entry(partition: i32, value: &Value<'static>) -> Entry<'static> {
+        Entry::Set {
+            name: 0,
+            partition,
+            offset: value.offset,
+            leader_epoch: value.leader_epoch,
+            timestamp_ms: value.timestamp_ms,
+            expire_at_ms: value.expire_at_ms,
+            metadata: value.metadata,
+        }
+    }
+
+    const A: fn() -> [Kept; 3] = || [(0, value(1)), (2, value(2)), (4, value(3))];
+    const B: fn() -> [Kept; 1] = || [(5, value(4))];
+
+    #[test]
+    fn a_snapshot_that_says_what_is_in_memory_is_right() {
+        assert_eq!(compare(&[("a", &A()), ("b", &B())]), None);
+        let a = A();
+        assert_eq!(compare(&[("a", &a[..1]), ("a", &a[1..]), ("b", &B())]), None);
+        let new = (0, value(COVERED + 5));
+        assert_eq!(compare(&[("a", &a), ("b", &B()), ("new", &[new])]), None);
+        // What memory has is newer, or gone: the log behind the snapshot says so.
+        let older = (0, Value { offset: 1, ..value(9) });
+        assert_eq!(compare(&[("a", &a), ("b", &B()), ("new", &[older])]), None);
+        let deleted = [a[0], (1, value(6)), a[1], (3, value(7)), a[2], (9, value(8))];
+        assert_eq!(compare(&[("a", &deleted), ("b", &B())]), None);
+    }
+
+    #[test]
+    fn each_difference_is_noticed() {
+        let (a, b, good) = (A(), B(), value(2));
+        for other in [
+            Value { offset: 1, ..good },
+            Value { leader_epoch: None, ..good },
+            Value { leader_epoch: Some(4), ..good },
+            Value { timestamp_ms: 6, ..good },
+            Value { expire_at_ms: None, ..good },
+            Value { expire_at_ms: Some(8), ..good },
+            Value { metadata: "", ..good },
+            Value { metadata: "n", ..good },
+            Value { seq: 1, ..good },
+            Value { seq: 3, ..good },
+        ] {
+            let found = compare(&[("a", &[a[0], (2, other), a[2]]), ("b", &b)]);
+            assert!(found.unwrap().contains("another value of partition 2"), "{other:?}");
+        }
+        // Newer than what memory has of a key that the snapshot need not have.
+        let newer = (0, value(COVERED + 6));
+        let found = compare(&[("a", &a), ("b", &b), ("new", &[newer])]).unwrap();
+        assert!(found.contains("another value of partition 0"), "{found}");
+        for missing in 0..3 {
+            let mut kept = a.to_vec();
+            let (partition, _) = kept.remove(missing);
+            let found = compare(&[("a", &kept), ("b", &b)]).unwrap();
+            assert!(found.contains(&format!("lacks partition {partition}")), "{found}");
+        }
+        let found = compare(&[("b", &b)]).unwrap();
+        assert!(found.contains("topic \"a\" lacks partition 0"), "{found}");
+        let found = compare(&[("a", &a)]).unwrap();
+        assert!(found.contains("topic \"b\" lacks partition 5"), "{found}");
+        for records in [[("a", &a[..]), ("x", &b[..])], [("x", &b[..]), ("a", &a[..])]] {
+            assert!(compare(&records).is_some(), "a topic that is not in memory");
+        }
+    }
+}

@@ -120,3 +120,30 @@ fn step_len(due: &[Due]) -> usize {
     }
     due.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::Index;
+
+    #[test]
+    fn a_step_has_as_many_keys_as_fit_with_the_names_of_their_topics() {
+        let (index, _) = Index::new(1);
+        let name = Name::record_len("group", "topic 0");
+        let topic = |i: usize| index.resolve("group", &format!("topic {}", i % 10));
+        assert_eq!(step_len(&[]), 0);
+        // All of one topic, whose name is written once.
+        let one: Vec<Due> = (0..1000).map(|partition| (topic(0), partition)).collect();
+        let fit = (STEP_BYTES - name) / DELETE_BYTES;
+        for len in [1, fit - 1, fit, fit + 1, 1000] {
+            assert_eq!(step_len(&one[..len]), len.min(fit), "{len} keys of one topic");
+        }
+        // Each of another one than that before.
+        let many: Vec<Due> = (0..1000).map(|i| (topic(i), 0)).collect();
+        assert_eq!(step_len(&many), STEP_BYTES / (DELETE_BYTES + name));
+        // Names that fill a step alone.
+        let long = index.resolve("group", &"t".repeat(STEP_BYTES));
+        let long: Vec<Due> = vec![(long.clone(), 0), (long, 1)];
+        assert_eq!(step_len(&long), 1);
+    }
+}

@@ -59,3 +59,24 @@ impl Signal {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_is_seen_once_and_the_end_always() {
+        let signal = Signal::default();
+        assert!(!signal.is_stopped() && signal.pause(Duration::ZERO));
+        signal.want();
+        signal.want();
+        assert!(signal.wait(), "there is something to do");
+        assert!(!signal.state().wanted, "and it was told");
+        signal.want();
+        signal.stop();
+        for _ in 0..2 {
+            assert!(signal.is_stopped() && !signal.wait());
+            assert!(!signal.pause(Duration::MAX), "nothing waits any more");
+        }
+    }
+}

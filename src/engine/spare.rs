@@ -170,3 +170,57 @@ impl Spare {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::sim::SimDisk;
+    use crate::options::SystemEnvironment;
+
+    const SIZE: u64 = 16 << 10;
+
+    fn spare(disk: &SimDisk) -> Spare {
+        Spare::new(disk.dir(), Arc::new(SystemEnvironment), 7, 3)
+    }
+
+    #[test]
+    fn one_segment_is_ready_until_it_is_taken_and_none_before_that_has_a_name() {
+        let disk = SimDisk::new();
+        let spare = spare(&disk);
+        assert_eq!((spare.store_id(), spare.epoch()), (7, 3));
+        let is_ready = || disk.dir().list().unwrap() == [names::SPARE];
+        assert!(!spare.is_wanted() && !is_ready());
+        spare.make_ready(SIZE).unwrap();
+        assert!(spare.is_wanted() && is_ready());
+        spare.make_ready(2 * SIZE).unwrap();
+        let taken = spare.take(SIZE, 4 * SIZE).unwrap();
+        assert_eq!((taken.header().size, taken.header().epoch), (SIZE, 3), "the first one");
+        assert!(!spare.is_wanted());
+        // It still has the name of the spare.
+        spare.make_ready(SIZE).unwrap();
+        assert!(!spare.is_wanted());
+        taken.publish(&*disk.dir(), 1).unwrap();
+        spare.published();
+        spare.make_ready(SIZE).unwrap();
+        assert!(spare.is_wanted());
+        // One that is too small is replaced by one that is not.
+        assert_eq!(spare.take(SIZE + 1, 2 * SIZE).unwrap().header().size, 2 * SIZE);
+        spare.published();
+        spare.make_ready(SIZE).unwrap();
+        spare.discard();
+        assert_eq!(spare.take(1, 3 * SIZE).unwrap().header().size, 3 * SIZE);
+    }
+
+    #[test]
+    fn what_is_ready_goes_at_the_end_and_nothing_comes_after_it() {
+        let disk = SimDisk::new();
+        let spare = spare(&disk);
+        spare.make_ready(SIZE).unwrap();
+        spare.close();
+        spare.make_ready(SIZE).unwrap();
+        spare.want(SIZE);
+        spare.stop();
+        spare.serve();
+        assert!(disk.dir().list().unwrap().is_empty());
+    }
+}

@@ -311,3 +311,119 @@ impl fmt::Debug for Meter {
         f.debug_struct("Meter").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::sim::{Op, SimDisk};
+    use crate::key::{Durability, Key, NextOffset};
+    use crate::options::Options;
+    use crate::store::OffsetStore;
+
+    fn store(disk: &SimDisk) -> OffsetStore {
+        let options = Options::new().segment_size(16 << 10).background(false);
+        let store = options.durability(Durability::Buffered).open_in(disk.dir()).unwrap();
+        commit(&store, 1000);
+        store.compact().unwrap();
+        commit(&store, 1000);
+        store
+    }
+
+    fn commit(store: &OffsetStore, times: i64) {
+        for offset in 0..times {
+            store.commit(Key::new("g", "t", 0), NextOffset(offset)).unwrap();
+        }
+    }
+
+    fn take(disk: &SimDisk) -> View {
+        View::take(&*disk.dir(), Box::new(|_| {})).unwrap()
+    }
+
+    fn content(file: &dyn SegmentFile) -> Vec<u8> {
+        let mut bytes = vec![0; file.size() as usize];
+        file.read_at(0, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn nothing_in_a_view_can_be_changed() {
+        let disk = SimDisk::new();
+        let _store = store(&disk);
+        let view = take(&disk);
+        let mut names = disk.dir().list().unwrap();
+        names.retain(|name| name.ends_with(".log") || name.ends_with(".snapshot"));
+        names.sort();
+        assert!(names.len() > 2 && view.list().unwrap() == names, "{names:?}");
+        let name = &names[0];
+        let refused = |result: io::Result<()>| {
+            assert_eq!(result.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        };
+        refused(view.create("new", 10).map(drop));
+        refused(view.create_growing("new").map(drop));
+        refused(view.open(name, Access::Write).map(drop));
+        refused(view.rename(name, "new"));
+        refused(view.remove(name));
+        refused(view.sync());
+        assert!(view.lock().is_err() && view.exclude_writers().is_err());
+        let missing = view.open("new", Access::Read).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        let bytes = Bytes(vec![1, 2, 3]);
+        for file in [&*view.open(name, Access::Read).unwrap(), &bytes as &dyn SegmentFile] {
+            refused(file.write_at(0, &[0]));
+            refused(file.sync());
+            assert!(file.read_at(file.size(), &mut [0]).is_err());
+        }
+        assert_eq!(content(&bytes), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_view_shows_what_stood_there_when_it_was_taken() {
+        let disk = SimDisk::new();
+        let store = store(&disk);
+        let read = |name: &String| content(&*disk.dir().open(name, Access::Follow).unwrap());
+        let names = disk.dir().list().unwrap();
+        let then: BTreeMap<String, Vec<u8>> =
+            names.into_iter().map(|name| (name.clone(), read(&name))).collect();
+        let view = take(&disk);
+        // A mark in the newest segment, records behind it, new segments, and files that go.
+        store.sync().unwrap();
+        commit(&store, 3000);
+        store.compact().unwrap();
+        for (name, held) in view.held() {
+            assert!(content(&**held) == then[name], "{name}");
+            assert_eq!(held.front().unwrap(), &then[name][..RECORDS_START as usize]);
+            assert_eq!(held.header().unwrap().size, then[name].len() as u64);
+        }
+        assert_eq!(view.held().count(), view.list().unwrap().len());
+    }
+
+    #[test]
+    fn a_file_that_is_gone_is_looked_for_again_and_one_that_fails_is_an_error() {
+        let disk = SimDisk::new();
+        let _store = store(&disk);
+        let mut files = Files::list(&*disk.dir()).unwrap();
+        assert!(hold(&*disk.dir(), &files).unwrap().is_some());
+        files.segments.push(u64::MAX);
+        assert!(hold(&*disk.dir(), &files).unwrap().is_none());
+        disk.fail_nth(Op::Open, 0, io::ErrorKind::Other);
+        assert!(hold(&*disk.dir(), &files).is_err());
+    }
+
+    #[test]
+    fn what_is_read_is_told_and_never_more_than_there_is() {
+        let (sender, told) = std::sync::mpsc::channel();
+        let meter = Meter::new(Box::new(move |progress| sender.send(progress).unwrap()), 100);
+        let told = || told.try_iter().map(|p| (p.done, p.total)).collect::<Vec<_>>();
+        meter.read(30);
+        meter.read(30);
+        assert_eq!(told(), [(30, 100), (60, 100)]);
+        meter.adjust(50, 20);
+        assert_eq!(told(), [], "only what is read is told");
+        meter.read(60);
+        meter.read(60);
+        assert_eq!(told(), [(120, 130), (130, 130)]);
+        meter.adjust(0, 100);
+        meter.read(1);
+        assert_eq!(told(), [(130, 130)]);
+    }
+}

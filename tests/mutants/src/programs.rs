@@ -13,13 +13,14 @@ use crate::tree::Tree;
 
 /// The programs, besides the unit tests. Those are left out that start processes or mount disks, and
 /// those that judge no engine code.
-const PROGRAMS: [&str; 15] = [
+const PROGRAMS: [&str; 16] = [
     "agree",
     "api",
     "backup",
     "care",
     "compaction",
     "concurrency",
+    "dump",
     "durability",
     "expiry",
     "format",
