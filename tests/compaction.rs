@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hooked::{Call, Hooked};
 use pagemark::testkit::{Op, SimDisk};
-use pagemark::{Commit, CommitBatch, ErrorKind, Key, NextOffset, OffsetStore, Options};
+use pagemark::{
+    Commit, CommitBatch, Durability, ErrorKind, Key, NextOffset, OffsetStore, Options, Progress,
+};
 use support::{Lots, Player, Step, check_files, history, observe, options};
 
 /// Everything about every value, seqs included.
@@ -383,4 +385,62 @@ fn commits_and_deletes_go_on_while_snapshots_are_taken() {
     let store = options.open(temp.path()).unwrap();
     assert!(store.recovery_report().clean);
     assert_eq!(everything(&store), before);
+}
+
+#[test]
+fn a_close_leaves_a_short_log_behind_if_the_store_compacts_by_itself() {
+    // One key again and again, in one segment: more than an open reads in no time, and little lives.
+    let snapshots = |by_itself: bool, commits: i64| {
+        let temp = tempfile::tempdir().unwrap();
+        let options = Options::new().durability(Durability::Buffered).auto_compact(by_itself);
+        let store = options.segment_size(8 << 20).open(temp.path()).unwrap();
+        for offset in 0..commits {
+            store.commit(Key::new("g", "t", 0), NextOffset(offset)).unwrap();
+        }
+        store.close().unwrap();
+        let names = std::fs::read_dir(temp.path()).unwrap().map(|entry| entry.unwrap().path());
+        let found = names.filter(|path| path.extension().is_some_and(|e| e == "snapshot")).count();
+        let store = OffsetStore::open(temp.path()).unwrap();
+        let value = store.fetch(Key::new("g", "t", 0)).unwrap();
+        assert_eq!(value.offset(), NextOffset(commits - 1));
+        found
+    };
+    assert_eq!(snapshots(true, 50_000), 1);
+    assert_eq!(snapshots(false, 50_000), 0, "nobody asked for one");
+    assert_eq!(snapshots(true, 1000), 0, "a short log is read as fast");
+}
+
+#[test]
+fn the_progress_of_a_compaction_has_two_halves() {
+    let disk = SimDisk::new();
+    let store = options(1).open_in(disk.dir()).unwrap();
+    for i in 0..30_000 {
+        store.commit(Key::new("g", &format!("topic {}", i % 300), i), NextOffset(1)).unwrap();
+    }
+    let mut told = Vec::new();
+    let report = store.compact_with(|progress| told.push(progress)).unwrap();
+    assert!(told.iter().all(|progress| progress.done <= progress.total));
+    let last = told[told.len() - 1];
+    // Each record is told before it is compared.
+    assert_eq!(last.total, 2 * report.snapshot_bytes);
+    assert!(last.done > last.total / 10 * 9, "{last:?}");
+    // What is written is told as it is written, before any of it is read.
+    let (written, read): (Vec<Progress>, Vec<Progress>) =
+        told.into_iter().partition(|progress| progress.done <= report.snapshot_bytes);
+    assert!(written.len() > 2 && written.iter().all(|p| 2 * p.done <= p.total), "{written:?}");
+    assert!(read.len() > 2 && read.is_sorted_by(|a, b| a.done < b.done), "{read:?}");
+}
+
+#[test]
+fn a_file_that_somebody_else_removed_does_not_stop_a_compaction() {
+    let disk = SimDisk::new();
+    let store = options(1).open_in(disk.dir()).unwrap();
+    for i in 0..2000 {
+        store.commit(Key::new("g", "t", i % 10), NextOffset(i.into())).unwrap();
+    }
+    let covered = disk.files().into_iter().find(|name| name.ends_with(".log")).unwrap();
+    disk.delete(&covered);
+    let report = store.compact().unwrap();
+    assert!(report.segments_retired > 1, "{report:?}");
+    assert_eq!(store.stats().compaction.failed, 0);
 }

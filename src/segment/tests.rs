@@ -78,7 +78,7 @@ fn there_are_as_many_ids_as_a_record_has_bits_for() {
 
 #[test]
 fn a_name_gets_the_next_id_and_a_batch_the_next_seq() {
-    let (segment, mut appender) = appender(RECORDS_START, 4);
+    let (_, mut appender) = appender(RECORDS_START, 4);
     for (id, topic) in [(4, "a"), (5, "b")] {
         let tag = appender.append_name("g", topic, 0).unwrap();
         assert_eq!(appender.name_id(tag), Some(id));
@@ -89,7 +89,19 @@ fn a_name_gets_the_next_id_and_a_batch_the_next_seq() {
         assert_eq!(appender.append_batch(&mut batch, 0).unwrap(), seq);
         assert_eq!((appender.end().last_seq, appender.end().next_seq), (seq, seq + 1));
     }
-    assert_eq!(appender.segment().first_seq(), segment.first_seq());
+}
+
+#[test]
+fn a_segment_knows_its_name_before_and_after_it_has_one() {
+    let disk = SimDisk::new();
+    let header = FileHeader { kind: FileKind::Segment, epoch: 1, store_id: 1, salt: 7, size: SIZE };
+    let segment = Segment::prepare(&*disk.dir(), header).unwrap();
+    let path = |name: &str| disk.dir().path().join(name);
+    assert_eq!((segment.first_seq(), segment.path()), (0, path(names::SPARE)));
+    segment.publish(&*disk.dir(), 42).unwrap();
+    assert_eq!((segment.first_seq(), segment.path()), (42, path(&names::segment(42))));
+    assert_eq!(segment.header(), &header);
+    assert!(!Way::of(&*segment.file).ahead, "nothing is read ahead of memory");
 }
 
 /// A file of some size that is read past the page cache, or not.
