@@ -17,6 +17,8 @@ mod moment;
 mod refused;
 #[path = "backup/restored.rs"]
 mod restored;
+#[path = "backup/sizes.rs"]
+mod sizes;
 
 use std::path::Path;
 

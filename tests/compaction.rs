@@ -388,8 +388,8 @@ fn commits_and_deletes_go_on_while_snapshots_are_taken() {
 }
 
 #[test]
-fn a_close_leaves_a_short_log_behind_if_the_store_compacts_by_itself() {
-    // One key again and again, in one segment: more than an open reads in no time, and little lives.
+fn a_store_that_compacts_by_itself_leaves_a_short_log_behind() {
+    // One key again and again: more than an open reads in no time, and little lives.
     let snapshots = |by_itself: bool, commits: i64| {
         let temp = tempfile::tempdir().unwrap();
         let options = Options::new().durability(Durability::Buffered).auto_compact(by_itself);

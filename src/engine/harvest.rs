@@ -186,3 +186,122 @@ fn kept(entry: Entry<'_>, knows_time: bool) -> Option<(i32, Kept)> {
         Kept { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata: metadata.to_owned() },
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::snapshot::{begin_values, push_value};
+
+    const KEY: i32 = 3;
+
+    fn set(offset: u64) -> Entry<'static> {
+        Entry::Set {
+            name: 0,
+            partition: KEY,
+            offset: offset as i64,
+            leader_epoch: None,
+            timestamp_ms: 1000 + offset as i64,
+            expire_at_ms: None,
+            metadata: "",
+        }
+    }
+
+    /// A record of some seq, read with its time or without.
+    #[derive(Clone, Copy, Debug)]
+    enum Read {
+        Set(u64, bool),
+        Delete(u64),
+        DeleteTopic(u64),
+        /// A value of this seq in a snapshot that covers the history up to there.
+        Snapshot(u64, u64),
+    }
+
+    fn add(harvest: &mut Harvest, read: Read) {
+        let names = BTreeMap::from([(0, ("g".to_owned(), "t".to_owned()))]);
+        let (entry, seq, knows_time) = match read {
+            Read::Set(seq, knows_time) => (set(seq), seq, knows_time),
+            Read::Delete(seq) => (Entry::Delete { name: 0, partition: KEY }, seq, true),
+            Read::DeleteTopic(seq) => (Entry::DeleteTopic { name: 0 }, seq, true),
+            Read::Snapshot(seq, covers) => {
+                let mut body = Vec::new();
+                begin_values(&mut body, "g", "t");
+                push_value(&mut body, seq, &set(seq), 0);
+                let values = Values::decode(&body, 0).unwrap();
+                assert!(harvest.values(values, covers, true).unwrap());
+                return;
+            }
+        };
+        let mut body = Vec::new();
+        entry.encode(&mut body, 0);
+        assert_eq!(harvest.batch(Entries::new(&body, 0), seq, &names, knows_time).unwrap(), 0);
+    }
+
+    /// The offset and the time of the key, if it has a value, and up to where that is known.
+    fn known(reads: &[Read]) -> (Option<(i64, Option<i64>)>, u64) {
+        let mut harvest = Harvest::default();
+        reads.iter().for_each(|read| add(&mut harvest, *read));
+        let (names, topic) = harvest.topics().next().unwrap();
+        assert_eq!((names, harvest.topics().count()), (("g", "t"), 1));
+        match topic.keys().next() {
+            Some((partition, known)) => {
+                assert_eq!((partition, topic.keys().count()), (KEY, 1));
+                let value = topic.value(known).map(|kept| (kept.offset, kept.timestamp_ms));
+                (value, topic.known(known))
+            }
+            None => (None, topic.deleted()),
+        }
+    }
+
+    /// What is known must not depend on the order in which files are read.
+    fn expect(reads: &[Read], value: Option<u64>, until: u64) {
+        let value = value.map(|seq| (seq as i64, Some(1000 + seq as i64)));
+        for turn in 0..reads.len() {
+            let mut reads = reads.to_vec();
+            reads.rotate_left(turn);
+            assert_eq!(known(&reads), (value, until), "{reads:?}");
+            reads.reverse();
+            assert_eq!(known(&reads), (value, until), "{reads:?}");
+        }
+    }
+
+    #[test]
+    fn the_newest_record_counts_in_whatever_order_they_are_read() {
+        use Read::{Delete, DeleteTopic, Set, Snapshot};
+        expect(&[Set(5, true)], Some(5), 5);
+        expect(&[Set(5, true), Set(7, true), Delete(6)], Some(7), 7);
+        expect(&[Set(5, true), Set(7, true), Delete(8)], None, 8);
+        expect(&[Set(5, true), DeleteTopic(6)], None, 6);
+        expect(&[Set(6, true), DeleteTopic(6)], None, 6);
+        expect(&[Set(7, true), DeleteTopic(6), DeleteTopic(2)], Some(7), 7);
+        expect(&[DeleteTopic(6)], None, 6);
+        // A snapshot knows that nothing newer was there when it was written.
+        expect(&[Snapshot(5, 20)], Some(5), 20);
+        expect(&[Snapshot(5, 20), Set(5, true)], Some(5), 20);
+        expect(&[Snapshot(5, 20), Set(3, true)], Some(5), 20);
+        expect(&[Snapshot(5, 20), Set(30, true)], Some(30), 30);
+        expect(&[Snapshot(5, 20), Snapshot(5, 9), Set(2, true)], Some(5), 20);
+        expect(&[Snapshot(5, 20), Set(7, true)], Some(7), 20);
+        // The same record twice: where its time is known counts.
+        expect(&[Set(5, true), Set(5, false)], Some(5), 5);
+        assert_eq!(known(&[Set(5, false)]), (Some((5, None)), 5));
+        expect(&[Set(4, false), Set(5, true)], Some(5), 5);
+    }
+
+    #[test]
+    fn what_has_no_name_or_no_sense_is_counted() {
+        let names = BTreeMap::from([(0, ("g".to_owned(), "t".to_owned()))]);
+        let mut body = Vec::new();
+        for name in [0, 1, 0, 2] {
+            Entry::Delete { name, partition: 1 }.encode(&mut body, 0);
+        }
+        let mut harvest = Harvest::default();
+        let mut lost = |body: &[u8]| harvest.batch(Entries::new(body, 0), 5, &names, true).unwrap();
+        assert_eq!(lost(&body), 2);
+        assert_eq!(lost(&body[..body.len() - 1]), 2, "the last one is cut");
+        assert_eq!(lost(&body[..1]), 1);
+        assert_eq!(lost(&[]), 0);
+        harvest.name("g", "never used");
+        let names: Vec<_> = harvest.topics().map(|(name, _)| name).collect();
+        assert_eq!(names, [("g", "never used"), ("g", "t")]);
+    }
+}

@@ -101,7 +101,7 @@ fn a_segment_knows_its_name_before_and_after_it_has_one() {
     segment.publish(&*disk.dir(), 42).unwrap();
     assert_eq!((segment.first_seq(), segment.path()), (42, path(&names::segment(42))));
     assert_eq!(segment.header(), &header);
-    assert!(!Way::of(&*segment.file).ahead, "nothing is read ahead of memory");
+    assert!(!segment.file.is_direct(), "there is no page cache in front of memory");
 }
 
 /// A file of some size that is read past the page cache, or not.
