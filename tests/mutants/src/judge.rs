@@ -34,6 +34,9 @@ const RUN_SECONDS: f64 = 0.3;
 /// How many tests that caught mutants of the same function, and of the same file, come first.
 const NEIGHBOURS: usize = 3;
 
+/// A file and a function in it, or none for all of the file.
+type Near<'a> = (&'a str, &'a str);
+
 pub struct Judge<'a> {
     pub tree: &'a Tree,
     pub mutants: &'a [Mutant],
@@ -42,7 +45,7 @@ pub struct Judge<'a> {
     /// The place of each mutant.
     places: HashMap<usize, usize>,
     /// How many mutants of a function each test has caught, and of a file.
-    caught: Mutex<BTreeMap<(&'a str, &'a str), BTreeMap<usize, usize>>>,
+    caught: Mutex<BTreeMap<Near<'a>, BTreeMap<usize, usize>>>,
 }
 
 /// How one run ended.

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use judge::{Judge, Verdict};
 use list::Mutant;
+use places::Unswitched;
 use results::{Listed, Results};
 use tree::Tree;
 
@@ -95,6 +96,8 @@ fn run(orders: &Orders) -> Result<bool, String> {
     let tests = programs::tests(&tree, &target.join("mutants-tests.json"), longest)?;
     let total: f64 = tests.iter().map(|test| test.seconds).sum();
     println!("{} tests take {total:.0} s without a mutant", tests.len());
+    let constants = tree.unswitched.values().filter(|why| **why == Unswitched::Constant).count();
+    println!("{constants} mutants of constants are left to cargo-mutants");
     let verdicts = judge_all(orders, &Judge::new(&tree, &mutants, tests), &results, &listed)?;
     Ok(results::summary(&verdicts, &mutants, &listed))
 }
@@ -126,6 +129,12 @@ fn judge_all(
         }
         if orders.covers(*number, mutant) {
             verdicts.insert(*number, verdict);
+        }
+    }
+    for (number, why) in &judge.tree.unswitched {
+        if *why == Unswitched::Let && orders.covers(*number, &judge.mutants[*number]) {
+            let why = "a condition with `let` has no other operator than `&&`".to_owned();
+            verdicts.insert(*number, Verdict::Unviable { why });
         }
     }
     for (number, mutant) in judge.mutants.iter().enumerate() {
