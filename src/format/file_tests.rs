@@ -5,7 +5,7 @@ use super::RECORDS_START;
 use super::entry::Entry;
 use super::record::{Name, Open, RecordBuffer, Seal, Seed, Start, chain, kind};
 use super::rescue::{Found, Rescue};
-use super::scan::{Body, Scanner, Step, Stop, candidates};
+use super::scan::{Body, Scanner, Step, Stop, candidates, search};
 use super::snapshot::{Base, begin_values, push_value};
 
 const SALT: u64 = 99;
@@ -213,9 +213,14 @@ fn a_snapshot_keeps_its_seq_and_counts_nothing_as_lost_by_it() {
 fn a_first_record_stands_at_the_beginning_only_and_a_session_is_a_later_one() {
     let again = |file: File| file.add(kind::START, 10, |body| START.encode(body));
     let base = |file: File| file.add(kind::BASE, 10, |body| BASE.encode(body));
+    // With the seq that is expected there.
+    let later = Start { first_seq: 12, ..START };
+    let start_of_12 = |file: File| file.add(kind::START, 12, |body| later.encode(body));
+    let base_of_12 =
+        |file: File| file.add(kind::BASE, 12, |body| Base { next_seq: 12, ..BASE }.encode(body));
     let open = |epoch, next_seq| move |file: File| file.open(epoch, Open { epoch, next_seq });
-    let wrong: [&dyn Fn(File) -> File; 5] =
-        [&again, &base, &open(1, 12), &open(0, 12), &open(2, 11)];
+    let wrong: [&dyn Fn(File) -> File; 7] =
+        [&again, &base, &start_of_12, &base_of_12, &open(1, 12), &open(0, 12), &open(2, 11)];
     for (nth, wrong) in wrong.into_iter().enumerate() {
         let file = wrong(File::segment(2));
         let (seqs, stop, scanner) = file.scan();
@@ -230,6 +235,42 @@ fn a_first_record_stands_at_the_beginning_only_and_a_session_is_a_later_one() {
     assert_eq!((seqs, stop), (vec![], Stop::NoRecord));
     let (seqs, ..) = open(2, 12)(File::segment(2)).scan();
     assert_eq!(seqs, [10, 10, 10, 11, 12], "an open that is right");
+}
+
+#[test]
+fn a_rescue_believes_no_seq_that_the_gap_has_no_room_for() {
+    // Records that are lost one behind the other: as many seqs may be gone.
+    let file = File::segment(5).broken(3).broken(4).broken(5);
+    let lost = (file.ends[6] - file.ends[3]) as u64;
+    assert_eq!(
+        told(&mut file.rescue(false)),
+        [Seq(10), Seq(10), Seq(10), Lost(lost, 11, 14), Seq(14)]
+    );
+    // A gap of one record, and a seq further on than that.
+    let file = File::segment(3).batch(40).broken(4);
+    let mut rescue = file.rescue(false);
+    assert_eq!(told(&mut rescue), [10, 10, 10, 11].map(Seq));
+    assert!(rescue.has_remains());
+    let (_, _, scanner) = file.scan();
+    let (from, size) = (scanner.position(), file.bytes.len() as u64);
+    let remains = search(&file.bytes[from as usize..], from, size, scanner.seed(), 12);
+    assert_eq!(remains.records, 0);
+    // No gap at all.
+    let file = File::segment(1).batch(12);
+    assert_eq!(told(&mut file.rescue(false)), [Seq(10), Seq(10), Seq(10)]);
+}
+
+#[test]
+fn the_first_record_says_where_a_file_begins_whatever_its_name_says() {
+    let segment = File::segment(1);
+    let snapshot = File::new().add(kind::BASE, 10, |body| BASE.encode(body));
+    for (file, is_snapshot, seqs) in
+        [(segment, false, &[Seq(10), Seq(10), Seq(10)][..]), (snapshot, true, &[Seq(10)])]
+    {
+        let mut rescue = Rescue::new(&file.bytes, SALT, 1, is_snapshot, 7);
+        assert_eq!(told(&mut rescue), seqs);
+        assert!(rescue.knows_time());
+    }
 }
 
 #[test]

@@ -232,5 +232,8 @@ mod tests {
         push_value(&mut other, 5, &Entry::Delete { name: 0, partition: 1 }, BASE_MS);
         let read = Values::decode(&other, BASE_MS).unwrap().last();
         assert_eq!(read, Some(Err(EntryError::Malformed)), "only values");
+        other[8 + 8] = 0x40;
+        let read = Values::decode(&other, BASE_MS).unwrap().last();
+        assert_eq!(read, Some(Err(EntryError::UnknownShape(0x40))), "of a later version");
     }
 }

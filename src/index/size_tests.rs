@@ -36,6 +36,19 @@ fn the_memory_that_is_stated_grows_with_topics_and_with_groups() {
 }
 
 #[test]
+fn the_memory_that_is_stated_has_room_for_all_values() {
+    let (index, mut writer) = Index::new(1);
+    let before = index.arena.reserved_bytes();
+    for partition in 0..50_000 {
+        set(&index, &mut writer, Key::new("g", "t", partition), value(1));
+    }
+    let grown = index.arena.reserved_bytes() - before;
+    // At least an offset and a seq for each, and less than a few words more.
+    assert!((50_000 * 16..50_000 * 64).contains(&grown), "{grown}");
+    assert!(index.memory_bytes() as usize >= estimate(&index) + grown);
+}
+
+#[test]
 fn a_hash_tells_names_apart_and_is_the_same_every_time() {
     let (index, _) = Index::new(1);
     let mut hashes = std::collections::HashSet::new();
