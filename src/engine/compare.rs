@@ -167,7 +167,7 @@ fn differs(group: &str, name: &str, what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::snapshot::{begin_values, push_value};
+    use crate::format::snapshot::{push_value, put_names};
     use crate::index::{Index, Value};
 
     const COVERED: u64 = 10;
@@ -204,7 +204,7 @@ mod tests {
         let mut comparison = Comparison::new(&topics, COVERED);
         let result = records.iter().try_for_each(|(topic, kept)| {
             let mut body = Vec::new();
-            begin_values(&mut body, "g", topic);
+            put_names(&mut body, "g", topic);
             for (partition, value) in *kept {
                 push_value(&mut body, value.seq, &entry(*partition, value), 0);
             }
@@ -271,9 +271,9 @@ mod tests {
             assert!(found.contains(&format!("lacks partition {partition}")), "{found}");
         }
         let found = compare(&[("b", &b)]).unwrap();
-        assert!(found.contains("topic \"a\" lacks partition 0"), "{found}");
+        assert!(found.contains("name \"a\" lacks partition 0"), "{found}");
         let found = compare(&[("a", &a)]).unwrap();
-        assert!(found.contains("topic \"b\" lacks partition 5"), "{found}");
+        assert!(found.contains("name \"b\" lacks partition 5"), "{found}");
         for records in [[("a", &a[..]), ("x", &b[..])], [("x", &b[..]), ("a", &a[..])]] {
             assert!(compare(&records).is_some(), "a topic that is not in memory");
         }

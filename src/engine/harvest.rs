@@ -190,7 +190,7 @@ fn kept(entry: Entry<'_>, knows_time: bool) -> Option<(i32, Kept)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::snapshot::{begin_values, push_value};
+    use crate::format::snapshot::{push_value, put_names};
 
     const KEY: i32 = 3;
 
@@ -224,7 +224,7 @@ mod tests {
             Read::DeleteTopic(seq) => (Entry::DeleteTopic { name: 0 }, seq, true),
             Read::Snapshot(seq, covers) => {
                 let mut body = Vec::new();
-                begin_values(&mut body, "g", "t");
+                put_names(&mut body, "g", "t");
                 push_value(&mut body, seq, &set(seq), 0);
                 let values = Values::decode(&body, 0).unwrap();
                 assert!(harvest.values(values, covers, true).unwrap());

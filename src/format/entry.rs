@@ -421,7 +421,14 @@ mod tests {
             let mut body = body;
             body[0] = shape;
             let is_set = shape & !shape::OF_SET == shape::SET;
-            let is_known = is_set || shape == shape::DELETE || shape == shape::DELETE_TOPIC;
+            let others = [
+                shape::DELETE,
+                shape::DELETE_TOPIC,
+                shape::PUT,
+                shape::APPEND,
+                shape::DELETE_STATE,
+            ];
+            let is_known = is_set || others.contains(&shape);
             let read = Entries::new(&body, BASE).next().unwrap();
             let is_unknown = read == Err(EntryError::UnknownShape(shape));
             assert_eq!(is_unknown, !is_known, "{shape:#04x}: {read:?}");

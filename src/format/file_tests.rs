@@ -6,7 +6,7 @@ use super::entry::Entry;
 use super::record::{Name, Open, RecordBuffer, Seal, Seed, Start, chain, kind};
 use super::rescue::{Found, Rescue};
 use super::scan::{Body, Scanner, Step, Stop, candidates, search};
-use super::snapshot::{Base, begin_values, push_value};
+use super::snapshot::{Base, push_value, put_names};
 
 const SALT: u64 = 99;
 const START: Start = Start { first_seq: 10, previous_salt: 3, previous_chain: 4, base_ms: 500 };
@@ -183,7 +183,7 @@ fn a_snapshot_keeps_its_seq_and_counts_nothing_as_lost_by_it() {
     let mut file = File::new().add(kind::BASE, 10, |body| BASE.encode(body));
     for seq in [3, 7, 5] {
         file = file.add(kind::VALUES, 10, |body| {
-            begin_values(body, "g", "t");
+            put_names(body, "g", "t");
             push_value(body, seq, &set(seq), 500);
         });
     }
