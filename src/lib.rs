@@ -43,7 +43,7 @@ pub use report::{
     CompactionReport, CompactionStats, Cut, ExpiryReport, RecoveryReport, Refreshed, Stats,
 };
 pub use state::{MAX_STATE_BYTES, StateChange, StateOwner};
-pub use store::{OffsetStore, Slot};
+pub use store::{Durable, OffsetStore, Slot};
 
 /// The examples of the documents, so that they are compiled and run.
 #[cfg(doctest)]

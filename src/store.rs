@@ -17,6 +17,10 @@ use crate::options::Options;
 use crate::report::{CompactionReport, ExpiryReport, RecoveryReport, Stats};
 use crate::state::StateOwner;
 
+mod durable;
+
+pub use durable::Durable;
+
 /// An open store: the newest committed offset of every (group, topic, partition).
 ///
 /// Handles are cheap to clone and all stand for the same store. Dropping the last one closes the
@@ -293,6 +297,62 @@ impl OffsetStore {
     /// that this store has not handed out; as [`sync`](OffsetStore::sync) otherwise.
     pub fn wait_durable(&self, seq: Seq, timeout: Option<Duration>) -> Result<()> {
         self.engine().wait_durable(seq.0, timeout)
+    }
+
+    /// A future that is ready when the record with this seq survives power loss, on any executor or
+    /// none: it takes no thread of its own.
+    ///
+    /// Its first poll asks the store's background thread to flush now, not only after the
+    /// [flush interval](Options::flush_interval), and one flush serves all who asked before it began.
+    /// That thread calls the waker when the record is durable, and when the store fails or is closed.
+    /// It holds no lock then, so a waker may call the store, or drop it, but it keeps other futures
+    /// waiting. In a store without [background threads](Options::background) nobody else would flush:
+    /// there the poll itself does, and takes as long as that takes.
+    ///
+    /// The future does not keep its store open: when the last handle is dropped, the record is durable.
+    /// A future that is dropped leaves nothing behind.
+    ///
+    /// ```
+    /// use std::pin::pin;
+    /// use std::sync::Arc;
+    /// use std::task::{Context, Poll, Wake};
+    /// use std::thread::{self, Thread};
+    ///
+    /// use pagemark::{Durability, Key, NextOffset, OffsetStore};
+    ///
+    /// /// What an executor does, for one task.
+    /// fn block_on<F: Future>(future: F) -> F::Output {
+    ///     struct Unpark(Thread);
+    ///     impl Wake for Unpark {
+    ///         fn wake(self: Arc<Self>) {
+    ///             self.0.unpark();
+    ///         }
+    ///     }
+    ///     let waker = Arc::new(Unpark(thread::current())).into();
+    ///     let mut future = pin!(future);
+    ///     loop {
+    ///         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+    ///             Poll::Ready(output) => return output,
+    ///             Poll::Pending => thread::park(),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let store = OffsetStore::open(dir.path())?;
+    /// let key = Key::new("billing", "orders", 0);
+    /// let seq = store.commit_with(key, NextOffset(42), Durability::Buffered)?.seq();
+    /// assert!(block_on(store.durable(seq))? >= seq);
+    /// assert!(store.fetch(key).unwrap().is_durable());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// It resolves to `InvalidArgument` for a seq that this store has not handed out, and to the errors
+    /// of [`sync`](OffsetStore::sync) otherwise. What it resolves to is the durable seq by then.
+    pub fn durable(&self, seq: Seq) -> Durable {
+        Durable { watcher: self.inner.engine.watch(seq.0) }
     }
 
     /// Replaces the log up to now by a snapshot: one file with the newest value of every live key.

@@ -27,7 +27,7 @@ mod read_log;
 mod recover;
 mod salvage;
 #[cfg(all(test, shuttle))]
-mod shuttle;
+pub(crate) mod shuttle;
 mod signal;
 mod snapshot;
 mod spare;
@@ -36,6 +36,7 @@ mod sync;
 mod topics;
 mod verify;
 mod view;
+mod watch;
 
 use std::sync::Arc;
 
@@ -56,6 +57,7 @@ pub(crate) use follow::Follower;
 pub(crate) use open::open;
 pub(crate) use salvage::salvage;
 pub(crate) use verify::verify;
+pub(crate) use watch::Watcher;
 
 use compact::Compaction;
 use log::Log;

@@ -11,6 +11,7 @@ mod compact;
 mod delete;
 mod fail;
 mod read;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ use crate::{
 
 /// Half of the schedules let any thread go on at each step; in the other half each thread goes on as
 /// long as it can, but for a few switches at moments that are drawn.
-fn explore(run: fn()) {
+pub(crate) fn explore(run: fn()) {
     const PREEMPTIONS: usize = 3;
     let number = std::env::var("PAGEMARK_SCHEDULES").ok();
     let schedules = number.map_or(1000, |number| number.parse().unwrap());

@@ -17,6 +17,17 @@ struct State {
     stopped: bool,
 }
 
+/// What ended [`Signal::wait_at_most`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    /// There is something to do.
+    Wanted,
+    /// The time has passed.
+    Nothing,
+    /// It is time to end.
+    Stop,
+}
+
 impl Signal {
     /// Wakes the thread, now or when it waits the next time.
     pub(super) fn want(&self) {
@@ -42,6 +53,20 @@ impl Signal {
             self.changed.wait_while(self.state(), idle).unwrap_or_else(PoisonError::into_inner);
         state.wanted = false;
         !state.stopped
+    }
+
+    /// Waits until there is something to do, but no longer than the time given.
+    pub(super) fn wait_at_most(&self, time: Duration) -> Call {
+        let idle = |state: &mut State| !state.wanted && !state.stopped;
+        let (mut state, _) = self
+            .changed
+            .wait_timeout_while(self.state(), time, idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        match (std::mem::take(&mut state.wanted), state.stopped) {
+            (_, true) => Call::Stop,
+            (true, false) => Call::Wanted,
+            (false, false) => Call::Nothing,
+        }
     }
 
     /// Lets time pass. False when it is time to end.

@@ -10,11 +10,17 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use super::Engine;
 use super::flusher::{Flusher, FlusherRole, Turn};
 use super::log::{FlushTarget, Sealed};
+use super::signal::Signal;
+use super::watch::Watchers;
 
 /// Who flushes, and what came of it so far.
 #[derive(Debug, Default)]
 pub(super) struct Flushing {
     flusher: Flusher,
+    /// Asks the background flusher for a flush, and ends it.
+    pub(super) requests: Signal,
+    /// The futures that it is asked for.
+    pub(super) watchers: Watchers,
     count: AtomicU64,
     /// The durable seq that a mark states, so that an idle store writes one and then rests.
     marked: AtomicU64,
@@ -105,15 +111,21 @@ impl Engine {
 
     /// Waits for a record that was handed out.
     pub(crate) fn wait_durable(&self, seq: u64, timeout: Option<Duration>) -> Result<()> {
+        self.check_handed_out(seq)?;
+        // A timeout beyond the range of the clock is no timeout.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.make_durable(seq, deadline)
+    }
+
+    /// Fails for a record that is not there, and so could be waited for in vain.
+    pub(super) fn check_handed_out(&self, seq: u64) -> Result<()> {
         let last_seq = self.log()?.last_seq();
         if seq > last_seq {
             return Err(Error::invalid(format!(
                 "seq {seq} was not handed out by this store, its newest is {last_seq}"
             )));
         }
-        // A timeout beyond the range of the clock is no timeout.
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        self.make_durable(seq, deadline)
+        Ok(())
     }
 
     /// What the background flusher does at each interval: flush, or, when there was nothing to flush
