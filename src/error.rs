@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::key::MAX_NAME_BYTES;
+use crate::key::{MAX_NAME_BYTES, TopicPartition};
 use crate::state::MAX_STATE_BYTES;
 
 /// What the crate's fallible calls return.
@@ -63,6 +63,13 @@ pub enum ErrorKind {
     /// The offset is not in the log, and [`StartPolicy::None`](crate::consumer::StartPolicy::None)
     /// says not to guess.
     OffsetOutOfRange,
+    /// The partition is not assigned to this consumer, or not any more.
+    NotAssigned,
+    /// A commit of the partition was under way when it was lost, and may still be stored. The call had
+    /// no effect; what is committed is to be read again.
+    CommitUnderWay,
+    /// Records that were not read cannot be done, nor committed.
+    AheadOfPosition,
     /// The store was written by a newer version, in a way that this one cannot read.
     UnsupportedVersion,
     /// The directory or file is not a Pagemark store.
@@ -174,6 +181,23 @@ impl Error {
 
     pub(crate) fn out_of_range(message: impl Into<String>) -> Error {
         Error::new(ErrorKind::OffsetOutOfRange, message.into())
+    }
+
+    pub(crate) fn not_assigned(partition: &TopicPartition) -> Error {
+        Error::new(ErrorKind::NotAssigned, format!("{partition} is not assigned"))
+    }
+
+    pub(crate) fn commit_under_way(partition: &TopicPartition) -> Error {
+        let message = format!("an earlier commit of {partition} was still under way");
+        Error::new(ErrorKind::CommitUnderWay, message)
+    }
+
+    pub(crate) fn ahead_of_position(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::AheadOfPosition, message.into())
+    }
+
+    pub(crate) fn fenced(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Fenced, message.into())
     }
 
     pub(crate) fn corrupt(message: impl Into<String>) -> Error {

@@ -56,6 +56,8 @@ mod docs {
     struct Durability;
     #[doc = include_str!("../docs/format.md")]
     struct Format;
+    #[doc = include_str!("../docs/guides/commits.md")]
+    struct GuideCommits;
     #[doc = include_str!("../docs/observability.md")]
     struct Observability;
     #[doc = include_str!("../docs/operations.md")]

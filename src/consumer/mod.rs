@@ -1,12 +1,17 @@
 //! What a consumer needs beside its store: how far it has read, what of it is done, and what to commit.
 //!
-//! Two pieces, both of them plain values: no store, no thread, no clock, no randomness. Each belongs to
-//! one assigned partition and is dropped when the partition is given away.
+//! No thread, no clock, no randomness. Two pieces are plain values that know of no store; each belongs
+//! to one assigned partition and is dropped when the partition is given away.
 //!
 //! - [`Position`] has the read position against the committed offset: where to start, what to do when
 //!   the offset is not in the log any more, and whether there is anything to commit.
 //! - [`AckTracker`] has the records that were handed out and are completed out of order, and derives
 //!   the watermark, which is what may be committed.
+//!
+//! The third commits what they say:
+//!
+//! - [`Committer`] has all partitions of one consumer and makes commits of them, by itself or when it
+//!   is asked to. Where they go is a [`CommitTarget`]: a store, or a coordinator in front of one.
 //!
 //! ```
 //! use pagemark::consumer::{AckLimits, AckTracker, LogBounds, Position, StartPolicy};
@@ -57,7 +62,12 @@
 //! ```
 
 mod acks;
+mod commits;
 mod position;
 
 pub use acks::{AckLimits, AckTracker, DELTAS_PER_STATE};
+pub use commits::{
+    AssignedPartition, Cause, CommitError, CommitPolicy, CommitReceipt, CommitTarget, Committer,
+    NotStored, PartitionCommit, StoreDurable, StoreTarget, Unstored,
+};
 pub use position::{LogBounds, Position, Reset, ResetReason, StartPolicy};

@@ -59,11 +59,7 @@ pub(super) fn encode(
 /// first error.
 pub(super) fn decode(bytes: &[u8], form: Form) -> Result<(Head, Runs<'_>)> {
     let mut reader = Reader { bytes, at: 0 };
-    let version = reader.byte()?;
-    if version != VERSION {
-        let message = format!("acks of version {version}, this one reads version {VERSION}");
-        return Err(Error::unsupported(message));
-    }
+    reader.version()?;
     if reader.byte()? != form as u8 {
         return Err(Error::corrupt(format!("acks that are not a {form:?}")).at(1));
     }
@@ -72,6 +68,18 @@ pub(super) fn decode(bytes: &[u8], form: Form) -> Result<(Head, Runs<'_>)> {
         return Err(reader.corrupt("a watermark or an epoch that no acks have"));
     }
     Ok((head, Runs { reader, at: head.watermark, is_over: false }))
+}
+
+/// Takes the first encoding off the front of several, which tell their own ends.
+pub(super) fn split(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
+    let mut reader = Reader { bytes, at: 0 };
+    reader.version()?;
+    let _form = reader.byte()?;
+    let (_epoch, _watermark) = (reader.varint()?, reader.varint()?);
+    while reader.varint()? > 0 {
+        let _length = reader.varint()?;
+    }
+    Ok(bytes.split_at(reader.at))
 }
 
 /// The runs of an encoding.
@@ -125,6 +133,15 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    fn version(&mut self) -> Result<()> {
+        let version = self.byte()?;
+        if version != VERSION {
+            let message = format!("acks of version {version}, this one reads version {VERSION}");
+            return Err(Error::unsupported(message));
+        }
+        Ok(())
+    }
+
     fn byte(&mut self) -> Result<u8> {
         let byte = self.bytes.get(self.at).copied();
         let byte = byte.ok_or_else(|| self.corrupt("acks that end too early"))?;

@@ -291,6 +291,18 @@ impl AckTracker {
         Ok(acks)
     }
 
+    /// [`decode_state`](AckTracker::decode_state) of a state to which deltas were appended.
+    pub fn restore(bytes: &[u8], limits: AckLimits) -> Result<AckTracker> {
+        let (state, mut deltas) = bytes::split(bytes)?;
+        let mut acks = AckTracker::decode_state(state, limits)?;
+        while !deltas.is_empty() {
+            let (delta, rest) = bytes::split(deltas)?;
+            acks.apply_delta(delta)?;
+            deltas = rest;
+        }
+        Ok(acks)
+    }
+
     /// Adds what a delta says, and says whether it did: a delta of an earlier epoch holds what was
     /// forgotten since, and is left out. In case of an error nothing changed.
     ///

@@ -156,7 +156,7 @@ impl Position {
         }
         if offset > self.next {
             let message = format!("{offset} is ahead of the position {}", self.next);
-            return Err(Error::invalid(message));
+            return Err(Error::ahead_of_position(message));
         }
         while self.epochs.get(1).is_some_and(|(from, _)| *from < offset) {
             self.epochs.pop_front();
@@ -166,16 +166,18 @@ impl Position {
         Ok(true)
     }
 
+    /// What may be committed, whether the store has it or not.
+    pub fn marked(&self) -> Commit<'static> {
+        let commit = Commit::new(self.mark.offset);
+        self.mark.leader_epoch.map_or(commit, |epoch| commit.leader_epoch(epoch))
+    }
+
     /// What is to be committed, if the store does not have it already.
     ///
     /// A start that the policy chose is to be committed, too, as Kafka's auto-commit does: otherwise
     /// [`StartPolicy::Latest`] would skip, after a restart, what was written meanwhile.
     pub fn to_commit(&self) -> Option<Commit<'static>> {
-        if self.committed == Some(self.mark.offset) {
-            return None;
-        }
-        let commit = Commit::new(self.mark.offset);
-        Some(self.mark.leader_epoch.map_or(commit, |epoch| commit.leader_epoch(epoch)))
+        (self.committed != Some(self.mark.offset)).then(|| self.marked())
     }
 
     /// Notes what the store has accepted. Commits are confirmed in the order in which they were made;

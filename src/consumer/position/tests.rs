@@ -231,7 +231,7 @@ fn a_rewind_takes_back_what_is_committed() {
     let late = position.to_commit().unwrap();
     position.rewind(NextOffset(12)).unwrap();
     assert_eq!((position.next(), position.leader_epoch()), (NextOffset(12), None));
-    assert_eq!(kind(position.mark(NextOffset(17))), Some(ErrorKind::InvalidArgument));
+    assert_eq!(kind(position.mark(NextOffset(17))), Some(ErrorKind::AheadOfPosition));
     position.confirm(late);
     let back = position.to_commit().unwrap();
     assert_eq!(back, commit(12), "also when an earlier commit is confirmed late");
@@ -250,7 +250,7 @@ fn offsets_that_cannot_be_are_refused() {
         assert_eq!(kind(position.rewind(wrong)), Some(ErrorKind::InvalidArgument));
     }
     assert_eq!(kind(position.advance(NextOffset(14), None)), Some(ErrorKind::InvalidArgument));
-    assert_eq!(kind(position.mark(NextOffset(16))), Some(ErrorKind::InvalidArgument));
+    assert_eq!(kind(position.mark(NextOffset(16))), Some(ErrorKind::AheadOfPosition));
     let nonsense = Position::assign(None, StartPolicy::Earliest, &Log::new(-5, 20), NOW_MS);
     assert_eq!(kind(nonsense), Some(ErrorKind::InvalidArgument));
     assert_eq!(format!("{position:?}"), before);

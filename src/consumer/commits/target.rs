@@ -1,0 +1,91 @@
+//! Where commits go, and what comes back from there.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::key::{Commit, TopicPartition};
+use crate::state::StateChange;
+
+/// Where the commits of one group go: an [`OffsetStore`](crate::OffsetStore) with the name of a group
+/// ([`StoreTarget`](super::StoreTarget)), or a coordinator that also asks who may commit.
+///
+/// A [`Committer`](super::Committer) has one commit under way at a time, so a target never sees two
+/// that could overtake each other, until the committer is dropped: what is left then comes at once.
+pub trait CommitTarget {
+    /// Tells of a commit that was taken whether it became durable. It is dropped when nobody waits for
+    /// it any more, which takes nothing back.
+    type Durable: Future<Output = Result<(), CommitError>> + Unpin;
+
+    /// Takes the commits of some partitions, all or none, without waiting until they are durable. No
+    /// partition comes twice.
+    fn commit(&self, commits: &[PartitionCommit<'_>]) -> Result<Self::Durable, CommitError>;
+}
+
+/// What is committed for one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartitionCommit<'a> {
+    /// Which partition.
+    pub partition: &'a TopicPartition,
+    /// The offset, the leader epoch and the metadata.
+    pub commit: Commit<'a>,
+    /// What to do with the bytes that are kept beside the offset, such as those of an
+    /// [`AckTracker`](crate::consumer::AckTracker). It becomes durable with the offset or not at all.
+    pub state: Option<StateChange<'a>>,
+}
+
+/// Why a commit failed, or rather what to do about it.
+///
+/// Whatever it says, the commit had no effect that a later commit of the same partitions could not
+/// replace, or that of a later owner.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// It may succeed later as it is: no room, no connection, no coordinator yet.
+    RetryLater(Cause),
+    /// It will not succeed as it is, and others may: metadata that is too long.
+    Refused(Cause),
+    /// Others own these partitions now. They must not be committed before they are assigned again.
+    Rejoin {
+        /// Which partitions. What else was in the commit may be committed again.
+        lost: Vec<TopicPartition>,
+        /// What the target said.
+        cause: Cause,
+    },
+    /// No commit will succeed any more: the store is poisoned or closed, the member is fenced off.
+    Stop(Cause),
+}
+
+/// What a target said. It is shared by all who asked for the commit.
+pub type Cause = Arc<dyn StdError + Send + Sync>;
+
+impl CommitError {
+    /// What the target said.
+    pub fn cause(&self) -> &Cause {
+        match self {
+            CommitError::RetryLater(cause)
+            | CommitError::Refused(cause)
+            | CommitError::Rejoin { cause, .. }
+            | CommitError::Stop(cause) => cause,
+        }
+    }
+}
+
+impl fmt::Display for CommitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self {
+            CommitError::RetryLater(_) => "the commit may succeed later",
+            CommitError::Refused(_) => "the commit was refused",
+            CommitError::Rejoin { .. } => "partitions of the commit belong to others now",
+            CommitError::Stop(_) => "no commit will succeed any more",
+        };
+        write!(f, "{what}: {}", self.cause())
+    }
+}
+
+impl StdError for CommitError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&**self.cause())
+    }
+}
