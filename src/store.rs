@@ -74,6 +74,11 @@ impl OffsetStore {
         &self.inner.engine
     }
 
+    /// How the store was opened, as far as those who build on it have to know.
+    pub(crate) fn options(&self) -> &Options {
+        self.engine().options()
+    }
+
     /// Sets the value of a key, with the store's default durability.
     ///
     /// The latest commit of a key counts, also when its offset is lower: resets are commits too.

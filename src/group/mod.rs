@@ -7,8 +7,11 @@
 //! with a [`GroupError`].
 
 pub mod assign;
+pub mod claims;
 pub mod classic;
+pub mod coordinator;
 mod error;
 pub mod modern;
 
+pub use coordinator::Coordinator;
 pub use error::{Advice, GroupError};

@@ -95,6 +95,11 @@ impl HeartbeatRequest {
         self
     }
 
+    /// Whether the member is to become one by it.
+    pub(crate) fn joins(&self) -> bool {
+        self.member_epoch == JOIN_EPOCH
+    }
+
     /// Whether the fields fit together, as far as one can say without a group.
     pub(super) fn check(&self) -> Result<(), GroupError> {
         let is_id = |id: &str| !id.is_empty() && id.len() <= MAX_ID_BYTES;

@@ -1,0 +1,203 @@
+//! Commits and fetches of offsets, fenced by membership, claims and the mode of the group.
+
+use super::cell::{Cell, Held, Membership};
+use super::{Coordinator, CoordinatorError, PartitionRefusal};
+use crate::batch::CommitBatch;
+use crate::group::GroupError;
+use crate::group::claims::{ClaimEpoch, Replaces};
+use crate::group::classic::CommitRequest;
+use crate::key::{Commit, CommittedOffset, Durability, Key, NextOffset, Receipt};
+
+/// The commit of one partition.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionCommit<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
+    pub(super) commit: Commit<'a>,
+    pub(super) claim: Option<ClaimEpoch>,
+    pub(super) replaces: Replaces,
+}
+
+impl<'a> PartitionCommit<'a> {
+    /// A commit of a partition that nobody claims, whatever it takes the place of.
+    pub fn new(
+        topic: &'a str,
+        partition: i32,
+        commit: impl Into<Commit<'a>>,
+    ) -> PartitionCommit<'a> {
+        let commit = commit.into();
+        PartitionCommit { topic, partition, commit, claim: None, replaces: Replaces::Anything }
+    }
+
+    /// The claim that entitles to the commit.
+    pub fn claim(mut self, epoch: ClaimEpoch) -> PartitionCommit<'a> {
+        self.claim = Some(epoch);
+        self
+    }
+
+    /// What the commit expects to find.
+    pub fn replaces(mut self, replaces: Replaces) -> PartitionCommit<'a> {
+        self.replaces = replaces;
+        self
+    }
+}
+
+/// What became of each partition, in the order of the request.
+pub(super) type ByPartition = Vec<Result<(), PartitionRefusal>>;
+
+impl Coordinator {
+    /// Commits offsets for a member, or from outside for a group that nobody takes part in: with an
+    /// empty member id and a negative generation. What is not refused is committed in one step and
+    /// as durable as the store commits.
+    ///
+    /// `by` has the generation of a member of the classic protocol, and the member epoch of one of
+    /// the newer protocol. A commit of a classic member counts as a heartbeat, as in Kafka. Nothing
+    /// happens to the membership between the check and the commit.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ClassicGroup::check_commit`](crate::group::classic::ClassicGroup::check_commit)
+    /// and [`ConsumerGroup::check_commit`](crate::group::modern::ConsumerGroup::check_commit), in
+    /// their order. [`GroupIdNotFound`](GroupError::GroupIdNotFound) for a member of a group that
+    /// there is not; clients of Kafka from before version 9 of the request are told
+    /// [`IllegalGeneration`](GroupError::IllegalGeneration) instead. Those of
+    /// [`OffsetStore::commit_batch`](crate::OffsetStore::commit_batch).
+    ///
+    /// Of each partition the result says whether it was committed. One whose metadata is too long,
+    /// that is not there, or that somebody else has, leaves its siblings alone.
+    pub fn commit(
+        &self,
+        now_ms: i64,
+        group: &str,
+        by: &CommitRequest,
+        offsets: &[PartitionCommit<'_>],
+    ) -> Result<ByPartition, CoordinatorError> {
+        let cell = match self.known(group) {
+            Some(cell) => cell,
+            None => self.cell(group)?,
+        };
+        let mut batch = CommitBatch::new(group);
+        let mut held = self.lock(&cell, now_ms)?;
+        self.check_commit(now_ms, &cell, &mut held, by)?;
+        let mut results = Vec::with_capacity(offsets.len());
+        for offset in offsets {
+            let admitted = self.admit(group, &held, offset);
+            if admitted.is_ok() {
+                let mut commit = offset.commit;
+                commit.timestamp_ms.get_or_insert(now_ms);
+                batch.commit(offset.topic, offset.partition, commit);
+            }
+            results.push(admitted);
+        }
+        let receipt = self.store().commit_batch_with(&batch, Durability::Buffered)?;
+        drop(held);
+        self.acknowledge(receipt)?;
+        Ok(results)
+    }
+
+    /// Waits as the options of the store say. Nobody's request waits for this one's flush.
+    pub(super) fn acknowledge(&self, receipt: Receipt) -> Result<Receipt, CoordinatorError> {
+        if self.store().options().durability == Durability::Synced {
+            self.store().wait_durable(receipt.seq(), None)?;
+        }
+        Ok(receipt)
+    }
+
+    /// Whether somebody may commit for the group.
+    pub(super) fn check_commit(
+        &self,
+        now_ms: i64,
+        cell: &Cell,
+        held: &mut Held,
+        by: &CommitRequest,
+    ) -> Result<(), CoordinatorError> {
+        let checked = match &mut held.membership {
+            Membership::Classic(group) => group.check_commit(now_ms, by),
+            Membership::Consumer(group) => group.check_commit(&by.member.member_id, by.generation),
+            Membership::Nobody | Membership::Unloaded if by.generation < 0 => Ok(()),
+            Membership::Nobody | Membership::Unloaded => {
+                let exists = self.exists(&cell.name, held);
+                let who = GroupError::UnknownMemberId;
+                Err(if exists { who } else { GroupError::GroupIdNotFound })
+            }
+        };
+        Ok(checked?)
+    }
+
+    /// Whether a commit of one partition may pass, once its group has let it.
+    fn admit(
+        &self,
+        group: &str,
+        held: &Held,
+        offset: &PartitionCommit<'_>,
+    ) -> Result<(), PartitionRefusal> {
+        let &PartitionCommit { topic, partition, commit, .. } = offset;
+        self.check_partition(Key::new(group, topic, partition))?;
+        commit
+            .check(self.store().options().max_metadata_bytes)
+            .map_err(PartitionRefusal::Invalid)?;
+        let committed = || self.committed(Key::new(group, topic, partition));
+        held.admit(offset, committed)
+    }
+
+    pub(super) fn check_partition(&self, key: Key<'_>) -> Result<(), PartitionRefusal> {
+        key.check().map_err(PartitionRefusal::Invalid)?;
+        let Some(topics) = self.topics() else { return Ok(()) };
+        let is_there = topics.get(key.topic()).is_some_and(|count| key.partition() < *count);
+        if is_there { Ok(()) } else { Err(PartitionRefusal::UnknownPartition) }
+    }
+
+    pub(super) fn committed(&self, key: Key<'_>) -> Option<NextOffset> {
+        self.store().fetch(key).map(|value| value.offset())
+    }
+
+    /// The committed offsets of partitions, `None` where there is none. Without a member id and with
+    /// an epoch below 0, everybody may fetch; in groups of the newer protocol a member is asked for
+    /// its epoch, as in Kafka.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ConsumerGroup::check_fetch`](crate::group::modern::ConsumerGroup::check_fetch).
+    pub fn fetch(
+        &self,
+        now_ms: i64,
+        group: &str,
+        member_id: Option<&str>,
+        member_epoch: i32,
+        partitions: &[(&str, i32)],
+    ) -> Result<Vec<Option<CommittedOffset>>, CoordinatorError> {
+        let cell = self.known(group);
+        // Kept until all is read, so that it is all of one moment of the group.
+        let held = cell.as_deref().map(|cell| self.lock(cell, now_ms)).transpose()?;
+        if let Some(Membership::Consumer(group)) = held.as_deref().map(|held| &held.membership) {
+            group.check_fetch(member_id, member_epoch)?;
+        }
+        let fetch = |&(topic, partition): &(&str, i32)| {
+            self.store().fetch(Key::new(group, topic, partition))
+        };
+        Ok(partitions.iter().map(fetch).collect())
+    }
+}
+
+impl Held {
+    /// Whether claims and mode let a commit pass.
+    pub(super) fn admit(
+        &self,
+        offset: &PartitionCommit<'_>,
+        committed: impl Fn() -> Option<NextOffset>,
+    ) -> Result<(), PartitionRefusal> {
+        let &PartitionCommit { topic, partition, commit, claim, replaces } = offset;
+        if !self.claims.is_owned_by(topic, partition, claim) {
+            let fenced = self.claims.fenced(topic, partition, committed());
+            return Err(PartitionRefusal::Fenced(Box::new(fenced)));
+        }
+        let mode = self.claims.mode;
+        if mode.looks_at_committed(replaces) {
+            let committed = committed();
+            if !mode.admits(commit.offset, replaces, committed) {
+                return Err(PartitionRefusal::Conflict { committed });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,16 @@
+//! The coordinator: members, fenced commits and claims of all groups of one store.
+
+mod support;
+
+#[path = "coordinator/claims.rs"]
+mod claims;
+#[path = "classic/clients.rs"]
+mod clients;
+#[path = "coordinator/host.rs"]
+mod host;
+#[path = "classic/oracle.rs"]
+mod oracle;
+#[path = "coordinator/rules.rs"]
+mod rules;
+#[path = "coordinator/simulation.rs"]
+mod simulation;

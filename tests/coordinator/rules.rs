@@ -1,0 +1,1 @@
+//! What a coordinator lets pass and what it refuses, rule by rule.
