@@ -8,6 +8,8 @@ mod claims;
 mod clients;
 #[path = "coordinator/host.rs"]
 mod host;
+#[path = "coordinator/modern.rs"]
+mod modern;
 #[path = "classic/oracle.rs"]
 mod oracle;
 #[path = "coordinator/rules.rs"]
