@@ -52,6 +52,8 @@ mod docs {
     struct Architecture;
     #[doc = include_str!("../docs/benchmarks.md")]
     struct Benchmarks;
+    #[doc = include_str!("../docs/guides/coordinator.md")]
+    struct Coordinator;
     #[doc = include_str!("../docs/durability.md")]
     struct Durability;
     #[doc = include_str!("../docs/format.md")]

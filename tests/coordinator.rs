@@ -16,3 +16,5 @@ mod oracle;
 mod rules;
 #[path = "coordinator/simulation.rs"]
 mod simulation;
+#[path = "coordinator/threads.rs"]
+mod threads;

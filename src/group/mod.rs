@@ -5,12 +5,16 @@
 //! and how partitions are handed over, is either of two protocols: [`classic`], whose members assign
 //! themselves, and [`modern`], whose members only send heartbeats. What a group refuses, it refuses
 //! with a [`GroupError`].
+//!
+//! [`Coordinator`] keeps all groups of a store, by either protocol, and lets only those commit who may;
+//! [`claims`] fence single partitions. [`host`] is a coordinator whose calls wait for their answers.
 
 pub mod assign;
 pub mod claims;
 pub mod classic;
 pub mod coordinator;
 mod error;
+pub mod host;
 pub mod modern;
 
 pub use coordinator::Coordinator;

@@ -106,6 +106,29 @@ fn a_commit_counts_as_a_heartbeat_by_name_and_by_handle() {
 }
 
 #[test]
+fn a_handle_knows_at_once_what_happened_to_the_group() {
+    let (mut host, member) = stable();
+    let by = host.coordinator().committer(GROUP, of(&member, 1)).unwrap();
+    let slot = by.slot("orders", 0, None).unwrap();
+    let commit = |host: &Host, offset| slot.commit(host.now, NextOffset(offset));
+    commit(&host, 1).unwrap().unwrap();
+    // All within one millisecond.
+    host.join(&JoinRequest { group_instance_id: Some("i".into()), ..join(&member.member_id) });
+    assert_eq!(group_error(commit(&host, 2)), IllegalGeneration);
+    let by = host.coordinator().committer(GROUP, of(&member, 2)).unwrap();
+    let slot = by.slot("orders", 0, None).unwrap();
+    host.sync(&member, 2, &[]);
+    slot.commit(host.now, NextOffset(3)).unwrap().unwrap();
+    host.leave(member);
+    assert_eq!(group_error(slot.commit(host.now, NextOffset(4))), UnknownMemberId);
+    host.hand_over();
+    let late = slot.commit(host.now, NextOffset(5));
+    assert!(matches!(late, Err(CoordinatorError::Store(e)) if e.kind() == ErrorKind::Closed));
+    let stored = host.store.fetch(Key::new(GROUP, "orders", 0)).unwrap();
+    assert_eq!(stored.offset(), NextOffset(3));
+}
+
+#[test]
 fn a_group_that_is_not_there_takes_offsets_of_nobody_only() {
     let host = Host::new(1, 0);
     let member = MemberIdentity::dynamic("m");
