@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pagemark::group::GroupError;
 use pagemark::group::claims::{ClaimEpoch, CommitMode, Fenced, Replaces};
-use pagemark::group::classic::{CommitRequest, MemberIdentity};
+use pagemark::group::classic::{CommitRequest, JoinRequest, MemberIdentity};
 use pagemark::group::coordinator::{CoordinatorError, PartitionCommit, PartitionRefusal};
 use pagemark::testkit::Op;
 use pagemark::{Key, NextOffset, TopicPartition};
@@ -131,6 +131,18 @@ fn a_mode_is_kept_and_a_rewind_is_a_verb_of_its_own() {
     host.commit_one(order(1, 1).replaces(Replaces::Nothing)).unwrap();
     let mode = host.coordinator().commit_mode(host.now, GROUP).unwrap();
     assert_eq!(mode, CommitMode::CompareAndSet);
+}
+
+#[test]
+fn whoever_waits_in_a_group_gets_an_answer_also_when_a_claim_fails() {
+    let mut host = Host::new(1, 3_000);
+    let join = JoinRequest { requires_member_id: false, ..super::host::join("") };
+    let request = host.join(&join);
+    host.disk.fail_nth(Op::SyncFile, 0, std::io::ErrorKind::Other);
+    let claimed = host.coordinator().claim(host.now, super::host::GROUP, "alice", &[orders(0)]);
+    assert!(matches!(claimed, Err(CoordinatorError::Store(_))));
+    host.wait(3_000);
+    assert!(host.replies.contains_key(&request), "it is told that the coordinator is not there");
 }
 
 #[test]

@@ -129,6 +129,18 @@ fn a_handle_knows_at_once_what_happened_to_the_group() {
 }
 
 #[test]
+fn a_handle_to_a_group_without_members_is_fenced_by_the_first_one() {
+    let mut host = Host::new(1, 0);
+    let by = host.coordinator().committer(GROUP, outside()).unwrap();
+    let slot = by.slot("orders", 0, None).unwrap();
+    slot.commit(host.now, NextOffset(1)).unwrap().unwrap();
+    // Groups that nobody needs go with a tick. This one is needed.
+    host.jump(0);
+    two_step_join(&mut host);
+    assert_eq!(group_error(slot.commit(host.now, NextOffset(2))), UnknownMemberId);
+}
+
+#[test]
 fn a_group_that_is_not_there_takes_offsets_of_nobody_only() {
     let host = Host::new(1, 0);
     let member = MemberIdentity::dynamic("m");

@@ -89,9 +89,11 @@ impl Coordinator {
             }
             results.push(admitted);
         }
-        let receipt = self.store().commit_batch_with(&batch, Durability::Buffered)?;
-        drop(held);
-        self.acknowledge(receipt)?;
+        if !batch.is_empty() {
+            let receipt = self.store().commit_batch_with(&batch, Durability::Buffered)?;
+            drop(held);
+            self.acknowledge(receipt)?;
+        }
         Ok(results)
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::cell::{Cell, Held, MODE};
+use super::cell::{Held, MODE};
 use super::commit::ByPartition;
 use super::{Coordinator, CoordinatorError, PartitionCommit, PartitionRefusal};
 use crate::batch::CommitBatch;
@@ -45,7 +45,7 @@ impl Coordinator {
             put(&mut batch, of.topic(), of.partition(), &claim);
             claimed.push((before.and_then(|claim| claim.owner.clone()), claim));
         }
-        self.store_claims(&cell, &mut held, now_ms, &batch)?;
+        self.store_claims(&batch)?;
         let told = partitions.iter().zip(claimed).map(|(of, (before, claim))| {
             let epoch = claim.epoch;
             held.claims.put(of.topic(), of.partition(), claim);
@@ -84,7 +84,7 @@ impl Coordinator {
             }
             results.push(owned);
         }
-        self.store_claims(&cell, &mut held, now_ms, &batch)?;
+        self.store_claims(&batch)?;
         for ((of, epoch), _) in claims.iter().zip(&results).filter(|(_, result)| result.is_ok()) {
             held.claims.put(of.topic(), of.partition(), Claim { epoch: *epoch, owner: None });
         }
@@ -140,7 +140,7 @@ impl Coordinator {
             put(&mut batch, of.topic, of.partition, &claim);
             claims.push(claim);
         }
-        self.store_claims(&cell, &mut held, now_ms, &batch)?;
+        self.store_claims(&batch)?;
         for (of, claim) in offsets.iter().zip(claims) {
             held.claims.put(of.topic, of.partition, claim);
         }
@@ -162,7 +162,7 @@ impl Coordinator {
         let mut held = self.lock(&cell, now_ms)?;
         let mut batch = CommitBatch::new(group);
         batch.put_state(StateOwner::Membership, MODE, 0, &encode_mode(mode));
-        self.store_claims(&cell, &mut held, now_ms, &batch)?;
+        self.store_claims(&batch)?;
         held.claims.mode = mode;
         Ok(())
     }
@@ -186,18 +186,10 @@ impl Coordinator {
         Claim { epoch, owner }
     }
 
-    fn store_claims(
-        &self,
-        cell: &Cell,
-        held: &mut Held,
-        now_ms: i64,
-        batch: &CommitBatch,
-    ) -> Result<(), CoordinatorError> {
-        self.store().commit_batch_with(batch, Durability::Synced).map_err(|error| {
-            // It may be on the disk, so what is in memory is not the group any more.
-            drop(self.give_up(cell, held, now_ms, Vec::new()));
-            error
-        })?;
+    /// What is in memory follows when this has succeeded. A failed flush may have left it on the disk
+    /// all the same; then nothing is committed any more by anyone until the store was opened anew.
+    fn store_claims(&self, batch: &CommitBatch) -> Result<(), CoordinatorError> {
+        self.store().commit_batch_with(batch, Durability::Synced)?;
         Ok(())
     }
 }
