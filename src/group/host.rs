@@ -101,7 +101,7 @@ impl Host {
     pub fn open(store: OffsetStore, config: CoordinatorConfig) -> Result<Host> {
         let environment = Arc::clone(&store.options().environment);
         let coordinator = Coordinator::open(store, config, environment.now_ms())?;
-        let (waiting, news) = (Mutex::default(), Condvar::new());
+        let (waiting, news) = (Mutex::default(), Condvar::default());
         let shared = Arc::new(Shared { coordinator, environment, waiting, news });
         Ok(Host { shared, timer: Mutex::default() })
     }

@@ -96,6 +96,8 @@ mod error;
 mod member;
 mod membership;
 mod ownership;
+#[cfg(all(test, shuttle))]
+mod shuttle;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
