@@ -8,18 +8,17 @@ use crate::batch::CommitBatch;
 use crate::care::{BackupReport, Progress};
 use crate::engine::{self, Background, Engine};
 use crate::error::Result;
-use crate::index::Topic;
 use crate::io::Dir;
-use crate::key::{
-    Commit, CommittedOffset, Durability, Key, NextOffset, Receipt, Seq, TopicPartition,
-};
+use crate::key::{Commit, CommittedOffset, Durability, Key, Receipt, Seq, TopicPartition};
 use crate::options::Options;
 use crate::report::{CompactionReport, ExpiryReport, RecoveryReport, Stats};
 use crate::state::StateOwner;
 
 mod durable;
+mod slot;
 
 pub use durable::Durable;
+pub use slot::Slot;
 
 /// An open store: the newest committed offset of every (group, topic, partition).
 ///
@@ -455,49 +454,5 @@ impl OffsetStore {
     /// handle has closed the store. The directory is free in any case.
     pub fn close(self) -> Result<()> {
         self.engine().close()
-    }
-}
-
-/// A resolved key: commits and fetches that skip the look-up by names.
-///
-/// It keeps its store open, and stays good when the key is deleted.
-#[derive(Clone, Debug)]
-pub struct Slot {
-    inner: Arc<Inner>,
-    topic: Arc<Topic>,
-    partition: i32,
-}
-
-impl Slot {
-    /// [`OffsetStore::commit`] for this key.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn commit<'a>(&self, commit: impl Into<Commit<'a>>) -> Result<Receipt> {
-        self.commit_with(commit, self.inner.engine.options().durability)
-    }
-
-    /// [`OffsetStore::commit_with`] for this key.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn commit_with<'a>(
-        &self,
-        commit: impl Into<Commit<'a>>,
-        durability: Durability,
-    ) -> Result<Receipt> {
-        self.inner.engine.commit_slot(&self.topic, self.partition, commit.into(), durability)
-    }
-
-    /// [`OffsetStore::fetch`] for this key.
-    pub fn fetch(&self) -> Option<CommittedOffset> {
-        self.inner.engine.fetch_slot(&self.topic, self.partition)
-    }
-
-    /// The committed offset alone.
-    pub fn offset(&self) -> Option<NextOffset> {
-        self.inner.engine.slot_offset(&self.topic, self.partition)
     }
 }
