@@ -174,6 +174,24 @@ mod tests {
     }
 
     #[test]
+    fn nobody_who_only_reads_waits_for_the_lock_of_the_tables() {
+        let (index, mut writer) = built();
+        let handle = index.resolve("g", "t00");
+        index.delete_topic(&mut writer, &handle, 9);
+        let _held = index.changing();
+        // One that was unpacked and is gone, one that is packed, and those that never were.
+        assert!(index.with_topic("g", "t00", |_| ()).is_none());
+        assert!(index.read(Key::new("g", "t00", 0)).is_none());
+        assert!(index.read(Key::new("h", "t59", 0)).is_some());
+        for (group, topic) in [("g", "t"), ("g", "u"), ("f", "t00"), ("i", "t00")] {
+            assert!(index.with_topic(group, topic, |_| ()).is_none());
+            assert!(index.read(Key::new(group, topic, 0)).is_none());
+        }
+        assert_eq!(scan(&index, "g").len(), (TOPICS / 2 - 1) * PARTITIONS as usize);
+        assert_eq!(index.groups(), ["g", "h"]);
+    }
+
+    #[test]
     fn readers_miss_nothing_and_see_nothing_again_while_topics_are_unpacked() {
         for round in 0..150u64 {
             let (index, mut writer) = built();

@@ -136,7 +136,7 @@ impl Builder {
         add(&index.counts.groups, groups.len() as u64);
         index.base = Base::new(groups.iter().map(|(_, group)| group.clone()).collect(), places);
         index.groups = Registry::of(groups);
-        index.unpack_if(|pack| pack.len() > LARGE);
+        index.unpack_if(index.base.places(), |pack| pack.len() > LARGE);
         (index, writer)
     }
 

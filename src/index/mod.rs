@@ -143,7 +143,9 @@ impl Index {
         self.topics
             .find(hash, is(group, topic), then)
             .or_else(|then| {
-                self.unpack_topic(&mut self.changing(), group, topic);
+                if let Some(found) = self.base.find(group, topic) {
+                    self.unpack_if([found.place], |pack| found.topic(pack, topic).is_some());
+                }
                 self.topics.find(hash, is(group, topic), then)
             })
             .ok()
@@ -182,7 +184,7 @@ impl Index {
     /// The topics of a group that have a live key, sorted by name.
     pub(crate) fn group_topics(&self, group: &str) -> Vec<Arc<Topic>> {
         let (places, _) = self.base.find_group(group).unwrap_or_default();
-        places.iter().for_each(|place| self.unpack(&mut self.changing(), place));
+        self.unpack_if(places, |_| true);
         let group = self.groups.get(self.hasher.one(group), group);
         group.map_or_else(Vec::new, |group| group.topics().to_vec())
     }
@@ -193,7 +195,7 @@ impl Index {
     /// A group that loses its last topic meanwhile may come back under the same name and be there a
     /// second time. The topics of the first one are detached then.
     pub(crate) fn topics(&self) -> Vec<Arc<Topic>> {
-        self.unpack_if(|_| true);
+        self.unpack_if(self.base.places(), |_| true);
         let mut groups = self.groups.all();
         groups.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         let mut topics = Vec::with_capacity(self.topics.len());
@@ -399,7 +401,9 @@ impl Index {
     #[cold]
     fn make(&self, hash: u64, group: &str, topic: &str) -> Arc<Topic> {
         let mut changing = self.changing();
-        self.unpack_topic(&mut changing, group, topic);
+        if let Some(found) = self.base.find(group, topic) {
+            self.unpack(&mut changing, found.place);
+        }
         self.topics.find(hash, is(group, topic), Arc::clone).unwrap_or_else(|_| {
             let group = self.groups.acquire(&mut changing, self.hasher.one(group), group);
             let name = self.topic_names.acquire(&mut changing, self.hasher.one(topic), topic);
@@ -409,19 +413,16 @@ impl Index {
         })
     }
 
-    /// Unpacks the pack that a topic lies in, if it lies in one.
-    fn unpack_topic(&self, changing: &mut Changing, group: &str, topic: &str) {
-        if let Some(found) = self.base.find(group, topic) {
-            self.unpack(changing, found.place);
-        }
-    }
-
-    /// Unpacks every pack that `is` one to unpack. The lock is taken anew for each.
-    fn unpack_if(&self, is: impl Fn(&Pack) -> bool) {
-        let places = self.base.places().iter();
-        places
-            .filter(|place| place.pack().is_some_and(|pack| is(&pack)))
-            .for_each(|place| self.unpack(&mut self.changing(), place));
+    /// Unpacks what is packed in these places, if it `is` to be. The lock is taken for each place that
+    /// has such a pack, and for no other: who asks for a name that is nowhere waits for nobody.
+    fn unpack_if<'a>(
+        &self,
+        places: impl IntoIterator<Item = &'a Place>,
+        is: impl Fn(&Pack) -> bool,
+    ) {
+        let packed = |place: &&Place| place.pack().is_some_and(|pack| is(&pack));
+        let places = places.into_iter().filter(packed);
+        places.for_each(|place| self.unpack(&mut self.changing(), place));
     }
 
     /// Makes topics with slots of what lies packed in a place.
