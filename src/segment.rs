@@ -318,7 +318,7 @@ impl Appender {
 
     fn finish(&mut self, kind: u8, record: &mut RecordBuffer, durable: u64) -> Result<()> {
         let End { position, next_seq, .. } = self.end;
-        let (bytes, checksum) = record.finish(kind, self.seed, position, next_seq, durable);
+        let (bytes, checksum) = record.finish(kind, &self.seed, position, next_seq, durable);
         if let Err(error) = self.segment.file.write_at(u64::from(position), bytes) {
             let error = Error::io("append to a segment", &self.segment.path(), error);
             // A disk may be found full in the middle of a record whose rest stands there already:

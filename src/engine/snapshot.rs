@@ -116,7 +116,7 @@ impl SnapshotWriter {
         // A snapshot may be longer than a position can say; its low bits still tell neighbours apart.
         let position = self.position as u32;
         let (bytes, checksum) =
-            self.record.finish(kind, self.seed, position, self.base.next_seq, 0);
+            self.record.finish(kind, &self.seed, position, self.base.next_seq, 0);
         self.pending.extend_from_slice(bytes);
         self.position += bytes.len() as u64;
         self.chain = chain(self.chain, checksum);

@@ -1,6 +1,6 @@
 //! Entries: what the body of a batch record consists of.
 
-use super::bytes::{u16_at, u32_at, u64_at};
+use super::bytes::{put, u16_at, u32_at, u64_at};
 use super::record::WORD;
 use crate::state::StateChange;
 
@@ -29,6 +29,9 @@ mod shape {
     /// What a set may have.
     pub(super) const OF_SET: u8 = EPOCH | METADATA | WIDE | EXPIRY;
 }
+
+/// The length of what every set has: first word, partition, offset, and a timestamp or its low half.
+const SET_LEN: usize = 3 * WORD + size_of::<i64>();
 
 /// One change of a batch. `name` is the id that a name record gave to the group and topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +83,7 @@ impl Entry<'_> {
     }
 
     /// Appends the entry to a body in a segment whose timestamps count from `base_ms`.
+    #[inline]
     pub(crate) fn encode(&self, body: &mut Vec<u8>, base_ms: i64) {
         match *self {
             Entry::Set {
@@ -105,12 +109,16 @@ impl Entry<'_> {
                 if expire_at_ms.is_some() {
                     shape |= shape::EXPIRY;
                 }
-                put_first_word(body, shape, name);
-                body.extend_from_slice(&partition.to_le_bytes());
-                body.extend_from_slice(&offset.to_le_bytes());
-                match short {
-                    Some(delta) => body.extend_from_slice(&delta.to_le_bytes()),
-                    None => body.extend_from_slice(&timestamp_ms.to_le_bytes()),
+                let low = short.unwrap_or(timestamp_ms as i32);
+                // What every set has, at once: each call looks whether the buffer has to grow.
+                let mut fixed = [0; SET_LEN];
+                put(&mut fixed, 0, &first_word(shape, name));
+                put(&mut fixed, WORD, &partition.to_le_bytes());
+                put(&mut fixed, 2 * WORD, &offset.to_le_bytes());
+                put(&mut fixed, 4 * WORD, &low.to_le_bytes());
+                body.extend_from_slice(&fixed);
+                if short.is_none() {
+                    body.extend_from_slice(&((timestamp_ms >> 32) as i32).to_le_bytes());
                 }
                 if let Some(expire_at_ms) = expire_at_ms {
                     body.extend_from_slice(&expire_at_ms.to_le_bytes());
@@ -119,38 +127,45 @@ impl Entry<'_> {
                     body.extend_from_slice(&epoch.to_le_bytes());
                 }
                 if !metadata.is_empty() {
-                    // The length was checked against the options, which stay below this type.
-                    body.extend_from_slice(&(metadata.len() as u16).to_le_bytes());
-                    body.extend_from_slice(metadata.as_bytes());
-                    let padding = (size_of::<u16>() + metadata.len()).next_multiple_of(WORD)
-                        - (size_of::<u16>() + metadata.len());
-                    body.extend_from_slice(&[0; WORD][..padding]);
+                    put_metadata(body, metadata);
                 }
             }
             Entry::Delete { name, partition } => {
-                put_first_word(body, shape::DELETE, name);
+                body.extend_from_slice(&first_word(shape::DELETE, name));
                 body.extend_from_slice(&partition.to_le_bytes());
             }
-            Entry::DeleteTopic { name } => put_first_word(body, shape::DELETE_TOPIC, name),
+            Entry::DeleteTopic { name } => {
+                body.extend_from_slice(&first_word(shape::DELETE_TOPIC, name));
+            }
             Entry::State { name, part, owner, change } => {
                 let shape = match change {
                     StateChange::Put(_) => shape::PUT,
                     StateChange::Append(_) => shape::APPEND,
                     StateChange::Delete => shape::DELETE_STATE,
                 };
-                put_first_word(body, shape, name);
+                body.extend_from_slice(&first_word(shape, name));
                 put_state(body, part, owner, change.bytes());
             }
         }
     }
 }
 
-fn put_first_word(body: &mut Vec<u8>, shape: u8, name: u32) {
-    body.extend_from_slice(&(name << 8 | u32::from(shape)).to_le_bytes());
+fn first_word(shape: u8, name: u32) -> [u8; WORD] {
+    (name << 8 | u32::from(shape)).to_le_bytes()
+}
+
+/// Appends metadata with its length, which was checked against the options: they stay below this type.
+#[inline(never)]
+fn put_metadata(body: &mut Vec<u8>, metadata: &str) {
+    let len = size_of::<u16>() + metadata.len();
+    body.extend_from_slice(&(metadata.len() as u16).to_le_bytes());
+    body.extend_from_slice(metadata.as_bytes());
+    body.extend_from_slice(&[0; WORD][..len.next_multiple_of(WORD) - len]);
 }
 
 /// Appends what an entry and a snapshot say of a state: part, owner, length and bytes. The length was
 /// checked against [`MAX_STATE_BYTES`](crate::state::MAX_STATE_BYTES).
+#[inline(never)]
 pub(super) fn put_state(body: &mut Vec<u8>, part: i32, owner: u8, bytes: &[u8]) {
     body.extend_from_slice(&part.to_le_bytes());
     body.extend_from_slice(&((bytes.len() as u32) << 8 | u32::from(owner)).to_le_bytes());
@@ -209,7 +224,8 @@ impl<'a> Entries<'a> {
     #[inline(always)]
     fn read_set(&mut self, shape: u8, name: u32) -> Result<Entry<'a>, EntryError> {
         // What every set has. The compiler knows its length, which saves a check for each field.
-        let (fixed, rest) = self.rest.split_first_chunk::<20>().ok_or(EntryError::Malformed)?;
+        let (fixed, rest) =
+            self.rest.split_first_chunk::<SET_LEN>().ok_or(EntryError::Malformed)?;
         self.rest = rest;
         let partition = partition(&fixed[4..])?;
         let offset = u64_at(fixed, 8) as i64;

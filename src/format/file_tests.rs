@@ -38,7 +38,7 @@ impl File {
         let mut buffer = RecordBuffer::default();
         fill(buffer.start());
         let at = self.ends[self.ends.len() - 1];
-        let seed = Seed::new(SALT, self.epoch);
+        let seed = &Seed::new(SALT, self.epoch);
         let (record, checksum) = buffer.finish(kind, seed, at as u32, seq, seq - 1);
         self.bytes[at..at + record.len()].copy_from_slice(record);
         self.ends.push(at + record.len());

@@ -46,8 +46,10 @@ pub(crate) mod kind {
 }
 
 /// The part of every checksum that is the same for a session's records in one file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seed(u32);
+///
+/// A hasher that has begun, as a new one would ask anew what the processor can do.
+#[derive(Clone, Debug)]
+pub(crate) struct Seed(crc32fast::Hasher);
 
 impl Seed {
     /// Binds checksums to a file by its salt and to a session by its epoch.
@@ -55,7 +57,7 @@ impl Seed {
         let mut bytes = [0; size_of::<u64>() + size_of::<u32>()];
         put(&mut bytes, 0, &salt.to_le_bytes());
         put(&mut bytes, size_of::<u64>(), &epoch.to_le_bytes());
-        Seed(crc32fast::hash(&bytes))
+        Seed(crc32fast::Hasher::new_with_initial(crc32fast::hash(&bytes)))
     }
 }
 
@@ -88,7 +90,7 @@ impl RecordBuffer {
     /// Starts a record; the caller appends its body to what is returned.
     pub(crate) fn start(&mut self) -> &mut Vec<u8> {
         self.bytes.clear();
-        self.bytes.resize(BODY_AT, 0);
+        self.bytes.extend_from_slice(&[0; BODY_AT]);
         &mut self.bytes
     }
 
@@ -107,7 +109,7 @@ impl RecordBuffer {
     pub(crate) fn finish(
         &mut self,
         kind: u8,
-        seed: Seed,
+        seed: &Seed,
         position: u32,
         seq: u64,
         durable: u64,
@@ -121,7 +123,7 @@ impl RecordBuffer {
         put(bytes, PREFIX_LEN + KIND_AT, &(words << 8 | u32::from(kind)).to_le_bytes());
         put(bytes, PREFIX_LEN + SEQ_AT, &(seq as u16).to_le_bytes());
         put(bytes, PREFIX_LEN + LAG_AT, &lag(seq, durable).to_le_bytes());
-        let mut hasher = crc32fast::Hasher::new_with_initial(seed.0);
+        let mut hasher = seed.0.clone();
         hasher.update(bytes);
         let checksum = hasher.finalize();
         put(bytes, PREFIX_LEN, &checksum.to_le_bytes());
@@ -174,11 +176,11 @@ impl RecordHeader {
 
     /// Whether the record in front of `bytes` is what was written at this place.
     #[inline]
-    pub(crate) fn verify(&self, bytes: &[u8], seed: Seed, position: u32, seq: u64) -> bool {
+    pub(crate) fn verify(&self, bytes: &[u8], seed: &Seed, position: u32, seq: u64) -> bool {
         let mut prefix = [0; size_of::<u32>() + size_of::<u64>()];
         put(&mut prefix, 0, &position.to_le_bytes());
         put(&mut prefix, size_of::<u32>(), &seq.to_le_bytes());
-        let mut hasher = crc32fast::Hasher::new_with_initial(seed.0);
+        let mut hasher = seed.0.clone();
         hasher.update(&prefix);
         hasher.update(&bytes[KIND_AT..self.len]);
         seq as u16 == self.seq_low && hasher.finalize() == self.checksum
@@ -333,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_record_verifies_only_where_it_was_written() {
-        let seed = Seed::new(7, 1);
+        let seed = &Seed::new(7, 1);
         let mut buffer = RecordBuffer::default();
         buffer.start().extend_from_slice(b"hello");
         let (bytes, checksum) = buffer.finish(kind::BATCH, seed, 4096, 70_000, 69_990);
@@ -344,8 +346,8 @@ mod tests {
         assert!(header.verify(bytes, seed, 4096, 70_000));
         assert!(!header.verify(bytes, seed, 4100, 70_000), "another position");
         assert!(!header.verify(bytes, seed, 4096, 70_000 + 65_536), "another seq");
-        assert!(!header.verify(bytes, Seed::new(7, 2), 4096, 70_000), "another session");
-        assert!(!header.verify(bytes, Seed::new(8, 1), 4096, 70_000), "another file");
+        assert!(!header.verify(bytes, &Seed::new(7, 2), 4096, 70_000), "another session");
+        assert!(!header.verify(bytes, &Seed::new(8, 1), 4096, 70_000), "another file");
         let bytes = bytes.to_vec();
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
@@ -398,7 +400,7 @@ mod tests {
         for (group, topic) in [("g", "t"), ("gg", "t"), ("group", "topics"), ("gg", "ttt")] {
             let mut buffer = RecordBuffer::default();
             Name { id: 1, group, topic }.encode(buffer.start());
-            let (bytes, _) = buffer.finish(kind::NAME, Seed::new(7, 1), 4096, 1, 0);
+            let (bytes, _) = buffer.finish(kind::NAME, &Seed::new(7, 1), 4096, 1, 0);
             assert_eq!(bytes.len(), Name::record_len(group, topic));
             let body = &bytes[RECORD_HEADER_LEN..];
             assert_eq!(Name::decode(body), Some(Name { id: 1, group, topic }));

@@ -107,7 +107,7 @@ impl<'a> Rescue<'a> {
         let (salt, epoch, next_seq) = (self.salt, self.epoch, self.next_seq);
         let mut verify = |epoch, seq| {
             self.budget = self.budget.saturating_sub(header.len as u64);
-            self.budget > 0 && header.verify(bytes, Seed::new(salt, epoch), position, seq)
+            self.budget > 0 && header.verify(bytes, &Seed::new(salt, epoch), position, seq)
         };
         let own = match header.kind {
             kind::START => (epoch, Start::decode(raw).filter(|_| is_first)?.first_seq),

@@ -130,8 +130,8 @@ impl Scanner {
     }
 
     /// The checksum seed that a record at this place would have.
-    pub(crate) fn seed(&self) -> Seed {
-        self.seed
+    pub(crate) fn seed(&self) -> &Seed {
+        &self.seed
     }
 
     /// Tries again where there was no record: somebody may have written one there since.
@@ -191,7 +191,8 @@ impl Scanner {
             }
             _ => (self.epoch, self.next_seq),
         };
-        let seed = if epoch == self.epoch { self.seed } else { Seed::new(self.salt, epoch) };
+        let of_epoch = (epoch != self.epoch).then(|| Seed::new(self.salt, epoch));
+        let seed = of_epoch.as_ref().unwrap_or(&self.seed);
         // Checksums cover the low bits of the position; no segment has more of it.
         if !header.verify(bytes, seed, self.position as u32, seq) {
             return None;
@@ -219,7 +220,9 @@ impl Scanner {
         if !matches!(record.body, Body::Seal(_) | Body::Malformed) {
             self.chain = chain(self.chain, header.checksum());
         }
-        (self.epoch, self.seed) = (epoch, seed);
+        if let Some(seed) = of_epoch {
+            (self.epoch, self.seed) = (epoch, seed);
+        }
         self.next_seq = match &record.body {
             Body::Seal(seal) => seal.next_seq,
             _ if header.is_control() => seq,
@@ -266,7 +269,7 @@ pub(crate) struct Remains {
 ///
 /// A torn tail may hold some: sectors reach the disk in any order. What they say was durable is
 /// what tells a torn tail from damage.
-pub(crate) fn search(rest: &[u8], position: u64, size: u64, seed: Seed, next_seq: u64) -> Remains {
+pub(crate) fn search(rest: &[u8], position: u64, size: u64, seed: &Seed, next_seq: u64) -> Remains {
     let end = end_of_data(rest);
     let mut remains = Remains { end: position + end as u64, ..Remains::default() };
     // Each place could claim a record as long as the file. Real logs stay far below this budget.
@@ -341,7 +344,7 @@ mod tests {
         let mut put = |kind, seq, fill: &dyn Fn(&mut Vec<u8>)| {
             fill(buffer.start());
             let at = *ends.last().unwrap();
-            let (record, _) = buffer.finish(kind, Seed::new(SALT, 1), at as u32, seq, seq - 1);
+            let (record, _) = buffer.finish(kind, &Seed::new(SALT, 1), at as u32, seq, seq - 1);
             bytes[at..at + record.len()].copy_from_slice(record);
             ends.push(at + record.len());
         };
@@ -443,6 +446,6 @@ mod tests {
         }
         let from = u64::from(RECORDS_START);
         let rest = &bytes[RECORDS_START as usize..];
-        assert!(search(rest, from, bytes.len() as u64, Seed::new(SALT, 1), 1).gave_up);
+        assert!(search(rest, from, bytes.len() as u64, &Seed::new(SALT, 1), 1).gave_up);
     }
 }

@@ -246,7 +246,7 @@ impl<'a> Slot<'a> {
         if seq <= current || seq == BUSY {
             return Change::Stale;
         }
-        let was_live = self.is_live();
+        let was_live = current != 0 && newest[1].load(Ordering::Relaxed) & DELETED == 0;
         let old2 = newest[2].load(Ordering::Relaxed);
 
         target[0].store(BUSY, Ordering::Relaxed);

@@ -16,6 +16,7 @@ pub(crate) struct Latch {
 
 impl Latch {
     /// Fails with `Poisoned`, naming the first failure, if there was one.
+    #[inline]
     pub(crate) fn check(&self) -> Result<()> {
         match self.first.get() {
             None => Ok(()),

@@ -140,12 +140,12 @@ mod tests {
         let (mut at, mut buffer) = (u64::from(RECORDS_START), RecordBuffer::default());
         let start = Start { first_seq: 1, previous_salt: 0, previous_chain: 0, base_ms: 0 };
         start.encode(buffer.start());
-        let (bytes, _) = buffer.finish(kind::START, Seed::new(7, 1), at as u32, 1, 0);
+        let (bytes, _) = buffer.finish(kind::START, &Seed::new(7, 1), at as u32, 1, 0);
         file.write_at(at, bytes).unwrap();
         at += bytes.len() as u64;
         for (seq, len) in (1..).zip(lengths) {
             buffer.start().resize(18 + len, 1);
-            let (bytes, _) = buffer.finish(kind::BATCH, Seed::new(7, 1), at as u32, seq, 0);
+            let (bytes, _) = buffer.finish(kind::BATCH, &Seed::new(7, 1), at as u32, seq, 0);
             file.write_at(at, bytes).unwrap();
             at += bytes.len() as u64;
         }

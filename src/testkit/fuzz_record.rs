@@ -140,7 +140,7 @@ fn frame(mut rest: &[u8]) {
     let seq = u64::from_le_bytes(take(&mut rest));
     let lag = u64::from(u32::from_le_bytes(take(&mut rest)) >> 8);
     let durable = seq.saturating_sub(lag);
-    let seed = Seed::new(salt, epoch);
+    let seed = &Seed::new(salt, epoch);
     let mut buffer = RecordBuffer::default();
     buffer.start().extend_from_slice(rest);
     let (record, checksum) = buffer.finish(kind, seed, position, seq, durable);
@@ -163,7 +163,7 @@ fn raw(mut rest: &[u8]) {
     let seq = u64::from_le_bytes(take(&mut rest));
     if let Some(header) = RecordHeader::read(rest) {
         assert!((RECORD_HEADER_LEN..=rest.len()).contains(&header.len));
-        header.verify(rest, Seed::new(0, 0), 0, seq);
+        header.verify(rest, &Seed::new(0, 0), 0, seq);
         assert!(header.durable(seq).is_none_or(|durable| durable < seq));
     }
 }

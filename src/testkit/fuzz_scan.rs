@@ -183,7 +183,7 @@ fn write_records(bytes: &mut Vec<u8>, mut input: &[u8]) -> usize {
         }
         let position = bytes.len() as u32;
         let durable = seq.saturating_sub(u64::from(lag));
-        let seed = Seed::new(SALT, epoch);
+        let seed = &Seed::new(SALT, epoch);
         let (record, checksum) = buffer.finish(kind, seed, position, seq, durable);
         bytes.extend_from_slice(record);
         count += 1;
