@@ -1,6 +1,9 @@
 //! Several changes of one group that take effect all or none.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::mem;
 
 use crate::key::{Commit, NextOffset};
 use crate::state::{StateChange, StateOwner};
@@ -27,6 +30,9 @@ pub struct CommitBatch {
     group: String,
     /// Topics and metadata of all changes, one after the other.
     text: String,
+    /// The topics, in the order in which they were named. One that was named again after another is
+    /// there again.
+    topics: Vec<StoredTopic>,
     changes: Vec<Stored>,
     /// Whether every change is of a higher (topic, partition) than the one before, so that no key
     /// can be named twice.
@@ -43,8 +49,14 @@ enum StoredState {
 }
 
 #[derive(Clone, Copy, Debug)]
+struct StoredTopic {
+    name: (usize, usize),
+    /// Where its changes end. They begin where those of the topic before end.
+    end: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
 struct Stored {
-    topic: (usize, usize),
     partition: i32,
     commit: Option<StoredCommit>,
 }
@@ -58,19 +70,52 @@ struct StoredCommit {
     metadata: (usize, usize),
 }
 
-/// One change of a batch, as the engine sees it.
+/// The changes of keys that count, as the engine sees them: each key once, in order.
+#[derive(Debug)]
+pub(crate) struct Sorted<'a> {
+    batch: &'a CommitBatch,
+    /// Each topic with the place where its changes end.
+    topics: Vec<(&'a str, usize)>,
+    changes: Cow<'a, [Stored]>,
+}
+
+/// What happens to a key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Operation<'a> {
     Commit(Commit<'a>),
     Delete,
 }
 
+impl<'a> Sorted<'a> {
+    /// The topics, each with its partitions and what happens to them.
+    pub(crate) fn topics(
+        &self,
+    ) -> impl Iterator<Item = (&'a str, impl Iterator<Item = (i32, Operation<'a>)>)> {
+        let mut start = 0;
+        self.topics.iter().map(move |(name, end)| {
+            let changes = &self.changes[start..*end];
+            start = *end;
+            (*name, changes.iter().map(|stored| (stored.partition, self.batch.operation(stored))))
+        })
+    }
+
+    /// How many changes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.changes.len()
+    }
+}
+
 impl CommitBatch {
     /// An empty batch for one group. Names and values are checked when the batch is committed.
     pub fn new(group: &str) -> CommitBatch {
-        let (text, changes) = (String::new(), Vec::new());
-        let states = BTreeMap::new();
-        CommitBatch { group: group.to_owned(), text, changes, ascending: true, states }
+        CommitBatch {
+            group: group.to_owned(),
+            text: String::new(),
+            topics: Vec::new(),
+            changes: Vec::new(),
+            ascending: true,
+            states: BTreeMap::new(),
+        }
     }
 
     /// Adds a commit of one partition.
@@ -149,6 +194,7 @@ impl CommitBatch {
     /// Removes all changes and keeps the group and the memory.
     pub fn clear(&mut self) {
         self.text.clear();
+        self.topics.clear();
         self.changes.clear();
         self.states.clear();
         self.ascending = true;
@@ -160,16 +206,20 @@ impl CommitBatch {
     }
 
     fn push(&mut self, topic: &str, partition: i32, commit: Option<StoredCommit>) -> &mut Self {
-        let last =
-            self.changes.last().map(|last| (self.text(last.topic), last.partition, last.topic));
-        let (range, ascends) = match last {
-            Some((name, before, range)) if name == topic => (Some(range), before < partition),
-            Some((name, _, _)) => (None, name < topic),
-            None => (None, true),
-        };
-        let topic = range.unwrap_or_else(|| self.store(topic));
-        self.ascending &= ascends;
-        self.changes.push(Stored { topic, partition, commit });
+        let end = self.changes.len() + 1;
+        let before = self.topics.last().map(|last| self.text(last.name).cmp(topic));
+        if before == Some(Ordering::Equal) {
+            let last = self.changes.last();
+            self.ascending &= last.is_some_and(|last| last.partition < partition);
+            if let Some(last) = self.topics.last_mut() {
+                last.end = end;
+            }
+        } else {
+            self.ascending &= before != Some(Ordering::Greater);
+            let name = self.store(topic);
+            self.topics.push(StoredTopic { name, end });
+        }
+        self.changes.push(Stored { partition, commit });
         self
     }
 
@@ -180,29 +230,38 @@ impl CommitBatch {
     }
 
     fn text(&self, (from, to): (usize, usize)) -> &str {
-        &self.text[from..to]
+        // Most metadata is empty.
+        if from < to { &self.text[from..to] } else { "" }
     }
 
-    /// The numbers of the changes that count, each key once, those of a topic together.
-    pub(crate) fn order(&self) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.changes.len() as u32).collect();
-        if !self.ascending {
-            let key = |number: &u32| {
-                let change = &self.changes[*number as usize];
-                (self.text(change.topic), change.partition)
-            };
-            // The sort is stable, so the last change of a key comes first once it is reversed.
-            order.reverse();
-            order.sort_by(|a, b| key(a).cmp(&key(b)));
-            order.dedup_by(|a, b| key(a) == key(b));
+    /// The changes of keys that count.
+    pub(crate) fn sorted(&self) -> Sorted<'_> {
+        let names = self.topics.iter().map(|topic| (self.text(topic.name), topic.end));
+        if self.ascending {
+            let (topics, changes) = (names.collect(), Cow::Borrowed(&*self.changes));
+            return Sorted { batch: self, topics, changes };
         }
-        order
+        let mut start = 0;
+        let mut runs: Vec<(&str, &[Stored])> = names
+            .map(|(name, end)| (name, &self.changes[mem::replace(&mut start, end)..end]))
+            .collect();
+        // Both sorts are stable: the last change of a key stays the last, or the first in reverse.
+        runs.sort_by_key(|(name, _)| *name);
+        let (mut topics, mut changes) = (Vec::new(), Vec::with_capacity(self.changes.len()));
+        for runs in runs.chunk_by(|(name, _), (next, _)| name == next) {
+            let of_topic = runs.iter().flat_map(|(_, run)| *run).copied();
+            let mut of_topic: Vec<Stored> = of_topic.collect();
+            of_topic.reverse();
+            of_topic.sort_by_key(|change| change.partition);
+            of_topic.dedup_by_key(|change| change.partition);
+            changes.append(&mut of_topic);
+            topics.extend(runs.first().map(|(name, _)| (*name, changes.len())));
+        }
+        Sorted { batch: self, topics, changes: Cow::Owned(changes) }
     }
 
-    /// The topic, partition and operation of a change.
-    pub(crate) fn change(&self, number: u32) -> (&str, i32, Operation<'_>) {
-        let change = &self.changes[number as usize];
-        let operation = match change.commit {
+    fn operation(&self, stored: &Stored) -> Operation<'_> {
+        match stored.commit {
             None => Operation::Delete,
             Some(commit) => Operation::Commit(Commit {
                 offset: commit.offset,
@@ -211,8 +270,7 @@ impl CommitBatch {
                 timestamp_ms: commit.timestamp_ms,
                 expire_at_ms: commit.expire_at_ms,
             }),
-        };
-        (self.text(change.topic), change.partition, operation)
+        }
     }
 
     /// The changes of states, each state once, in order.
@@ -238,11 +296,18 @@ mod tests {
         batch.commit("b", 1, NextOffset(1)).commit("a", 0, NextOffset(2)).delete("b", 1);
         batch.commit("a", 0, Commit::new(NextOffset(3)).metadata("m"));
         assert_eq!(batch.len(), 4);
-        let order = batch.order();
-        assert_eq!(order.len(), 2);
-        assert!(matches!(batch.change(order[0]), ("a", 0, Operation::Commit(commit))
-            if commit.offset == NextOffset(3) && commit.metadata == "m"));
-        assert!(matches!(batch.change(order[1]), ("b", 1, Operation::Delete)));
+        let sorted = batch.sorted();
+        let changes: Vec<_> = sorted
+            .topics()
+            .flat_map(|(topic, changes)| changes.map(move |change| (topic, change)))
+            .collect();
+        assert!(
+            matches!(changes[..], [
+                ("a", (0, Operation::Commit(commit))),
+                ("b", (1, Operation::Delete)),
+            ] if commit.offset == NextOffset(3) && commit.metadata == "m"),
+            "{changes:?}"
+        );
         batch.clear();
         assert!(batch.is_empty());
     }
@@ -263,7 +328,7 @@ mod tests {
             (Application, "s", 1, StateChange::Append(b"ab")),
         ];
         assert_eq!(batch.states().collect::<Vec<_>>(), expected);
-        assert_eq!((batch.len(), batch.order().len()), (4, 0));
+        assert_eq!((batch.len(), batch.sorted().len()), (4, 0));
         batch.clear();
         assert!(batch.is_empty());
     }

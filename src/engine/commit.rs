@@ -90,33 +90,25 @@ impl Engine {
         durability: Durability,
     ) -> Result<Receipt> {
         check_name("group", batch.group())?;
-        let order = batch.order();
-        let now_ms = self.options.environment.now_ms();
-        for number in &order {
-            let (topic, partition, operation) = batch.change(*number);
+        let sorted = batch.sorted();
+        for (topic, changes) in sorted.topics() {
             check_name("topic", topic)?;
-            check_partition(partition)?;
-            if let Operation::Commit(commit) = operation {
-                commit.check(self.options.max_metadata_bytes)?;
+            for (partition, operation) in changes {
+                check_partition(partition)?;
+                if let Operation::Commit(commit) = operation {
+                    commit.check(self.options.max_metadata_bytes)?;
+                }
             }
         }
         let states = edits(batch)?;
-        let mut topics: Vec<Arc<Topic>> = Vec::new();
+        let now_ms = self.options.environment.now_ms();
         loop {
-            topics.clear();
-            for number in &order {
-                let (topic, _, _) = batch.change(*number);
-                if topics.last().is_none_or(|last| last.name() != topic) {
-                    topics.push(self.index.resolve(batch.group(), topic));
-                }
-            }
-            let mut last = 0;
-            let keys: Vec<Change<'_>> = order
-                .iter()
-                .map(|number| {
-                    let (name, partition, operation) = batch.change(*number);
-                    last += usize::from(topics[last].name() != name);
-                    let topic = &topics[last];
+            let names = sorted.topics().map(|(topic, _)| topic);
+            let topics: Vec<Arc<Topic>> =
+                names.map(|topic| self.index.resolve(batch.group(), topic)).collect();
+            let mut keys = Vec::with_capacity(sorted.len());
+            for (topic, (_, changes)) in topics.iter().zip(sorted.topics()) {
+                keys.extend(changes.map(|(partition, operation)| {
                     topic.prefetch(partition);
                     match operation {
                         Operation::Commit(commit) => {
@@ -124,8 +116,8 @@ impl Engine {
                         }
                         Operation::Delete => Change::Delete { topic, partition },
                     }
-                })
-                .collect();
+                }));
+            }
             let mut log = self.log()?;
             if topics.iter().any(|topic| topic.is_detached()) {
                 continue;

@@ -268,12 +268,20 @@ impl Log {
         let appended = self.appender.append_batch(&mut self.batch, durable);
         let seq = appended.map_err(|error| self.failed(error))?;
         self.counts.batches += 1;
-        // A delete may empty its topic, which then leaves the index: not before the batch has set
-        // what it sets there.
-        let sets = |change: &&Change<'_>| matches!(change, Change::Set { .. });
-        changes.keys.iter().filter(sets).for_each(|change| self.apply(index, change, seq));
-        let deletes = |change: &&Change<'_>| !sets(change);
-        changes.keys.iter().filter(deletes).for_each(|change| self.apply(index, change, seq));
+        let mut deletes = false;
+        for change in changes.keys {
+            match *change {
+                Change::Set { topic, partition, value } => {
+                    self.set(index, topic, partition, value, seq);
+                }
+                Change::Delete { .. } | Change::DeleteTopic { .. } => deletes = true,
+            }
+        }
+        if deletes {
+            // A delete may empty its topic, which then leaves the index: not before the batch has set
+            // what it sets there.
+            changes.keys.iter().for_each(|change| self.delete(index, change, seq));
+        }
         for edit in changes.states {
             let applied = index.states().change(edit.id, edit.change, seq);
             debug_assert!(applied, "the length was checked under the lock");
@@ -361,25 +369,33 @@ impl Log {
         appended.map_err(|error| self.failed(error))
     }
 
-    fn apply(&mut self, index: &Index, change: &Change<'_>, seq: u64) {
-        match *change {
-            Change::Set { topic, partition, value } => {
-                let NewValue { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata } = value;
-                let value =
-                    Value { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata, seq };
-                let applied = index.set(&mut self.writer, topic, partition, value);
-                debug_assert!(applied, "the caller resolved the topic under the lock");
-                self.counts.commits += 1;
-            }
+    #[inline]
+    fn set(
+        &mut self,
+        index: &Index,
+        topic: &Arc<Topic>,
+        partition: i32,
+        value: NewValue<'_>,
+        seq: u64,
+    ) {
+        let NewValue { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata } = value;
+        let value = Value { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata, seq };
+        let applied = index.set(&mut self.writer, topic, partition, value);
+        debug_assert!(applied, "the caller resolved the topic under the lock");
+        self.counts.commits += 1;
+    }
+
+    fn delete(&mut self, index: &Index, change: &Change<'_>, seq: u64) {
+        let deleted = match *change {
+            Change::Set { .. } => 0,
             Change::Delete { topic, partition } => {
-                let deleted = index.delete(&mut self.writer, topic, partition, seq);
-                self.counts.deletes += u64::from(deleted);
+                u64::from(index.delete(&mut self.writer, topic, partition, seq))
             }
             Change::DeleteTopic { topic } => {
-                let deleted = index.delete_topic(&mut self.writer, topic, seq);
-                self.counts.deletes += u64::from(deleted);
+                u64::from(index.delete_topic(&mut self.writer, topic, seq))
             }
-        }
+        };
+        self.counts.deletes += deleted;
     }
 
     /// Goes on in a new segment that has room for `needed` bytes of records, in the one that is
