@@ -10,7 +10,9 @@ use pagemark::group::coordinator::{
 use pagemark::group::modern::{HeartbeatRequest, JOIN_EPOCH, Partitions};
 use pagemark::group::{Coordinator, classic};
 use pagemark::testkit::{Op, SimDisk};
-use pagemark::{Commit, ErrorKind, Key, NextOffset, TopicPartition};
+use pagemark::{
+    Commit, Durability, ErrorKind, Key, NextOffset, StateChange, StateOwner, TopicPartition,
+};
 
 use super::claims::outside;
 use super::host::{GROUP, Host, join, open_store, protocol};
@@ -77,6 +79,32 @@ fn commits_of_members_are_refused_in_kafkas_order() {
     assert_eq!(group_error(early), RebalanceInProgress);
     let stale = host.coordinator().commit(host.now, GROUP, &of(&second, 1), &at(3));
     assert_eq!(group_error(stale), IllegalGeneration);
+}
+
+#[test]
+fn a_state_goes_with_the_offset_or_not_at_all() {
+    let (host, member) = stable();
+    let commit = |generation, offset, change| {
+        let offsets = [PartitionCommit::new("orders", 0, NextOffset(offset)).state(change)];
+        let by = of(&member, generation);
+        host.coordinator().commit_with(host.now, GROUP, &by, &offsets, Durability::Buffered)
+    };
+    let shown = || {
+        let offset = host.store.fetch(Key::new(GROUP, "orders", 0)).map(|found| found.offset().0);
+        (offset, host.store.state(GROUP, StateOwner::Acks, "orders", 0))
+    };
+    assert_eq!(group_error(commit(0, 1, StateChange::Put(b"stale"))), IllegalGeneration);
+    assert_eq!(shown(), (None, None));
+    let committed = commit(1, 1, StateChange::Put(b"a")).unwrap();
+    assert!(committed.receipt.unwrap().seq() > host.store.durable_seq(), "it did not wait");
+    commit(1, 2, StateChange::Append(b"b")).unwrap();
+    assert_eq!(shown(), (Some(2), Some(b"ab".to_vec())));
+    let refused = commit(1, -1, StateChange::Append(b"c")).unwrap();
+    assert!(matches!(refused.partitions[0], Err(PartitionRefusal::Invalid(_))));
+    assert!(refused.receipt.is_none());
+    assert_eq!(shown(), (Some(2), Some(b"ab".to_vec())));
+    commit(1, 3, StateChange::Delete).unwrap();
+    assert_eq!(shown(), (Some(3), None));
 }
 
 fn two_step_join(host: &mut Host) -> (MemberIdentity, pagemark::group::classic::RequestId) {

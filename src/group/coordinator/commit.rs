@@ -7,6 +7,7 @@ use crate::group::GroupError;
 use crate::group::claims::{ClaimEpoch, Replaces};
 use crate::group::classic::CommitRequest;
 use crate::key::{Commit, CommittedOffset, Durability, Key, NextOffset, Receipt};
+use crate::state::{StateChange, StateOwner};
 
 /// The commit of one partition.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,7 @@ pub struct PartitionCommit<'a> {
     pub(super) commit: Commit<'a>,
     pub(super) claim: Option<ClaimEpoch>,
     pub(super) replaces: Replaces,
+    pub(super) state: Option<StateChange<'a>>,
 }
 
 impl<'a> PartitionCommit<'a> {
@@ -26,7 +28,8 @@ impl<'a> PartitionCommit<'a> {
         commit: impl Into<Commit<'a>>,
     ) -> PartitionCommit<'a> {
         let commit = commit.into();
-        PartitionCommit { topic, partition, commit, claim: None, replaces: Replaces::Anything }
+        let replaces = Replaces::Anything;
+        PartitionCommit { topic, partition, commit, claim: None, replaces, state: None }
     }
 
     /// The claim that entitles to the commit.
@@ -40,6 +43,37 @@ impl<'a> PartitionCommit<'a> {
         self.replaces = replaces;
         self
     }
+
+    /// What happens to the state that is kept beside the offset: that of the owner
+    /// [`Acks`](StateOwner::Acks) with the names of the partition. It happens with the commit or not
+    /// at all.
+    pub fn state(mut self, change: StateChange<'a>) -> PartitionCommit<'a> {
+        self.state = Some(change);
+        self
+    }
+
+    fn add_to(&self, batch: &mut CommitBatch, now_ms: i64) {
+        let mut commit = self.commit;
+        commit.timestamp_ms.get_or_insert(now_ms);
+        batch.commit(self.topic, self.partition, commit);
+        let (owner, topic, partition) = (StateOwner::Acks, self.topic, self.partition);
+        match self.state {
+            Some(StateChange::Put(bytes)) => batch.put_state(owner, topic, partition, bytes),
+            Some(StateChange::Append(bytes)) => batch.append_state(owner, topic, partition, bytes),
+            Some(StateChange::Delete) => batch.delete_state(owner, topic, partition),
+            None => batch,
+        };
+    }
+}
+
+/// What became of a commit.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Committed {
+    /// Of each partition, in the order of the request.
+    pub partitions: Vec<Result<(), PartitionRefusal>>,
+    /// That of the store, for what was not refused, or `None` if all of it was.
+    pub receipt: Option<Receipt>,
 }
 
 /// What became of each partition, in the order of the request.
@@ -72,6 +106,24 @@ impl Coordinator {
         by: &CommitRequest,
         offsets: &[PartitionCommit<'_>],
     ) -> Result<ByPartition, CoordinatorError> {
+        let durability = self.store().options().durability;
+        Ok(self.commit_with(now_ms, group, by, offsets, durability)?.partitions)
+    }
+
+    /// The same, with a durability of its own. A [`Buffered`](Durability::Buffered) one waits for
+    /// nothing, and its receipt is what to wait for before it is acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn commit_with(
+        &self,
+        now_ms: i64,
+        group: &str,
+        by: &CommitRequest,
+        offsets: &[PartitionCommit<'_>],
+        durability: Durability,
+    ) -> Result<Committed, CoordinatorError> {
         let cell = match self.known(group) {
             Some(cell) => cell,
             None => self.cell(group)?,
@@ -79,22 +131,24 @@ impl Coordinator {
         let mut batch = CommitBatch::new(group);
         let mut held = self.lock(&cell, now_ms)?;
         self.check_commit(now_ms, &cell, &mut held, by)?;
-        let mut results = Vec::with_capacity(offsets.len());
+        let mut partitions = Vec::with_capacity(offsets.len());
         for offset in offsets {
             let admitted = self.admit(group, &held, offset);
             if admitted.is_ok() {
-                let mut commit = offset.commit;
-                commit.timestamp_ms.get_or_insert(now_ms);
-                batch.commit(offset.topic, offset.partition, commit);
+                offset.add_to(&mut batch, now_ms);
             }
-            results.push(admitted);
+            partitions.push(admitted);
         }
+        let mut receipt = None;
         if !batch.is_empty() {
-            let receipt = self.store().commit_batch_with(&batch, Durability::Buffered)?;
+            let taken = self.store().commit_batch_with(&batch, Durability::Buffered)?;
             drop(held);
-            self.acknowledge(receipt)?;
+            if durability == Durability::Synced {
+                self.store().wait_durable(taken.seq(), None)?;
+            }
+            receipt = Some(taken);
         }
-        Ok(results)
+        Ok(Committed { partitions, receipt })
     }
 
     /// Waits as the options of the store say. Nobody's request waits for this one's flush.
@@ -188,7 +242,7 @@ impl Held {
         offset: &PartitionCommit<'_>,
         committed: impl Fn() -> Option<NextOffset>,
     ) -> Result<(), PartitionRefusal> {
-        let &PartitionCommit { topic, partition, commit, claim, replaces } = offset;
+        let &PartitionCommit { topic, partition, commit, claim, replaces, .. } = offset;
         if !self.claims.is_owned_by(topic, partition, claim) {
             let fenced = self.claims.fenced(topic, partition, committed());
             return Err(PartitionRefusal::Fenced(Box::new(fenced)));

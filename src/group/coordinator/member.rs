@@ -113,7 +113,8 @@ impl FencedSlot {
         if self.claim.is_some() || replaces != Replaces::Anything || !held.claims.is_plain() {
             let Self { topic, partition, claim, .. } = self;
             let (partition, claim) = (*partition, *claim);
-            let offset = PartitionCommit { topic, partition, commit, claim, replaces };
+            let state = None;
+            let offset = PartitionCommit { topic, partition, commit, claim, replaces, state };
             if let Err(refusal) = held.admit(&offset, || self.slot.offset()) {
                 return Ok(Err(refusal));
             }

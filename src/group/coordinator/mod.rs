@@ -103,7 +103,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use admin::{GroupDescription, GroupType, ListFilter, ListedGroup};
-pub use commit::PartitionCommit;
+pub use commit::{Committed, PartitionCommit};
 pub use config::CoordinatorConfig;
 pub use error::{CoordinatorError, PartitionRefusal};
 pub use member::{Committer, FencedSlot};
