@@ -21,14 +21,15 @@ impl AckLimits {
     }
 
     /// How many offsets there may be from the watermark to the last record that was handed out. It
-    /// bounds the memory: two bits for each, and as much again at most since tables double.
+    /// bounds the memory of what is completed: two bits for each, and as much again at most since
+    /// tables double.
     pub const fn max_span(mut self, max_span: u64) -> AckLimits {
         self.max_span = max_span;
         self
     }
 
     /// How many ranges of completed records there may be beyond the watermark. It bounds the byte
-    /// form.
+    /// form, and the memory of what is decoded.
     pub const fn max_ranges(mut self, max_ranges: u64) -> AckLimits {
         self.max_ranges = max_ranges;
         self

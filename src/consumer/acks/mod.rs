@@ -1,6 +1,7 @@
 //! Which records of a partition are complete, when they are completed out of order.
 
 mod bytes;
+mod done;
 mod fresh;
 mod limits;
 #[cfg(test)]
@@ -15,8 +16,8 @@ use std::ops::Range;
 pub use self::limits::AckLimits;
 
 use self::bytes::{Form, Head, Runs};
+use self::done::Done;
 use self::fresh::Fresh;
-use self::window::Window;
 use crate::error::{Error, Result};
 use crate::key::NextOffset;
 
@@ -84,7 +85,7 @@ pub struct AckTracker {
     /// watermark when records that were completed in an earlier life are still to be read past.
     next: u64,
     /// What is complete above the watermark.
-    done: Window,
+    done: Done,
     /// How many runs `done` has.
     ranges: u64,
     /// What of `done` no encoding has said yet.
@@ -113,7 +114,7 @@ impl AckTracker {
             limits,
             watermark,
             next: watermark,
-            done: Window::new(watermark),
+            done: Done::new(watermark),
             ranges: 0,
             fresh: Fresh::new(watermark),
             epoch,
@@ -233,8 +234,9 @@ impl AckTracker {
         Ok(())
     }
 
-    /// What the tracker takes beyond itself, in bytes. It follows the widest span of the tracker's
-    /// life, not the number of records, and is nothing while records complete in order.
+    /// What the tracker takes beyond itself, in bytes. It follows the widest span of what was completed
+    /// in the tracker's life, not the number of records, and is nothing while records complete in order.
+    /// What was decoded takes 32 bytes a range at most, until records behind it are completed.
     pub fn memory_bytes(&self) -> usize {
         self.done.memory_bytes() + self.fresh.memory_bytes()
     }
@@ -280,9 +282,9 @@ impl AckTracker {
     /// a restart: the record at the watermark is expected next.
     ///
     /// Any bytes are safe to give: what is not an encoding is an error. The whole of it is checked
-    /// before memory is taken, and that is bounded by [`AckLimits::max_span`]. A state beyond the
-    /// limits is refused with [`ErrorKind::BackPressure`](crate::ErrorKind::BackPressure) and can be
-    /// read with higher ones.
+    /// before memory is taken, and that is some tens of times the length of the bytes at most,
+    /// whatever offsets they state. A state beyond the limits is refused with
+    /// [`ErrorKind::BackPressure`](crate::ErrorKind::BackPressure) and can be read with higher ones.
     pub fn decode_state(bytes: &[u8], limits: AckLimits) -> Result<AckTracker> {
         let (head, runs) = bytes::decode(bytes, Form::State)?;
         let mut acks = AckTracker::restored(head, limits);
@@ -331,15 +333,20 @@ impl AckTracker {
         let watermark = watermark.max(self.watermark);
         // All runs have a gap before them, so each decides for itself how many ranges it joins.
         let mut ranges = self.ranges - self.done.starts(self.watermark..watermark + 1);
+        let mut end = watermark;
         for run in runs.clone() {
             let run = run?;
             self.limits.check_span(watermark, run.end)?;
+            end = run.end.max(end);
             ranges = self.ranges_with(ranges, watermark, &above(watermark, run));
         }
         self.limits.check_ranges(ranges)?;
         self.advance(watermark);
+        // Where ranges are so close that a word has one or more, bits take less.
+        let is_dense = (end - watermark) / u64::from(u64::BITS) < ranges;
+        let add = if is_dense { Done::insert } else { Done::restore };
         for run in runs {
-            self.put(above(self.watermark, run?));
+            self.put(above(self.watermark, run?), add);
         }
         Ok(())
     }
@@ -366,12 +373,12 @@ impl AckTracker {
         if range.start > self.watermark {
             self.fresh.insert(range.clone());
         }
-        self.put(range);
+        self.put(range, Done::insert);
         Ok(new)
     }
 
     /// Adds a range that does not begin below the watermark, come what may.
-    fn put(&mut self, range: Range<u64>) {
+    fn put(&mut self, range: Range<u64>, add: fn(&mut Done, Range<u64>)) {
         if range.is_empty() {
             return;
         }
@@ -379,7 +386,7 @@ impl AckTracker {
             self.advance(range.end);
         } else {
             self.ranges = self.ranges_with(self.ranges, self.watermark, &range);
-            self.done.insert(range);
+            add(&mut self.done, range);
         }
     }
 

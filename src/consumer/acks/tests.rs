@@ -310,15 +310,16 @@ proptest! {
             }
             Err(_) => handed_out(100, 200, limits),
         };
-        prop_assert!(acks.memory_bytes() <= 2 * 8_192 / 8 + 256);
+        prop_assert!(acks.memory_bytes() <= 16 * bytes.len() + 32);
         let before = state_of(&acks);
+        let given = bytes.len() + others.len();
         for delta in [bytes, others] {
             if acks.apply_delta(&delta).is_err() {
                 prop_assert_eq!(&state_of(&acks), &before);
                 continue;
             }
             prop_assert_eq!(acks.range_count(), acks.ranges().count() as u64);
-            prop_assert!(acks.range_count() <= 64 && acks.memory_bytes() <= 2 * 8_192 / 8 + 256);
+            prop_assert!(acks.range_count() <= 64 && acks.memory_bytes() <= 16 * given + 64);
             prop_assert!(!acks.is_complete(acks.watermark().0));
             let read = AckTracker::decode_state(&state_of(&acks), limits).unwrap();
             prop_assert_eq!(state_of(&read), state_of(&acks));

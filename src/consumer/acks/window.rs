@@ -23,6 +23,11 @@ impl Window {
         Window { words: Vec::new(), base, end: base }
     }
 
+    /// Nothing below it is in the set.
+    pub(super) fn base(&self) -> u64 {
+        self.base
+    }
+
     /// The position after the highest one in the set, or the base, unless positions were removed.
     pub(super) fn end(&self) -> u64 {
         self.end
