@@ -9,7 +9,7 @@ mod recover;
 mod support;
 
 pub use model::model;
-pub use pagemark::testkit::{fuzz_record as record, fuzz_scan as scan};
+pub use pagemark::testkit::{fuzz_record as record, fuzz_scan as scan, fuzz_states as states};
 pub use recover::recover;
 
 /// A fuzz target.
@@ -21,9 +21,10 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
     Target { name: "record", body: record },
     Target { name: "scan", body: scan },
+    Target { name: "states", body: states },
     Target { name: "recover", body: recover },
     Target { name: "model", body: model },
 ];

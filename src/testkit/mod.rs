@@ -49,8 +49,10 @@
 
 mod driver;
 mod environment;
+mod fuzz_groups;
 mod fuzz_record;
 mod fuzz_scan;
+mod fuzz_states;
 mod history;
 mod oracle;
 mod step;
@@ -60,6 +62,7 @@ pub use driver::{Driver, Failure, Tally};
 pub use environment::FixedEnvironment;
 pub use fuzz_record::fuzz_record;
 pub use fuzz_scan::fuzz_scan;
+pub use fuzz_states::fuzz_states;
 pub use history::{history, numbered_history, rough_history};
 pub use oracle::{Crash, Oracle};
 pub use step::{Change, Edit, State, StateStep, Step, commit_of, states};
