@@ -47,6 +47,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::Wake;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -77,9 +78,31 @@ pub struct Host {
 struct Shared {
     coordinator: Coordinator,
     environment: Arc<dyn Environment>,
+    room: Arc<Room>,
+}
+
+/// Where threads wait.
+#[derive(Debug, Default)]
+struct Room {
     waiting: Mutex<Waiting>,
-    /// An answer has come, or a deadline has changed.
+    /// An answer has come, or something is due earlier than before.
     news: Condvar,
+}
+
+impl Room {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // No code of a caller runs under the lock.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Room {
+    /// Lets everybody look at the deadlines anew.
+    fn wake(self: Arc<Self>) {
+        // Under the lock, so that whoever has looked before waits by now.
+        let _waiting = self.waiting();
+        self.news.notify_all();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -101,8 +124,9 @@ impl Host {
     pub fn open(store: OffsetStore, config: CoordinatorConfig) -> Result<Host> {
         let environment = Arc::clone(&store.options().environment);
         let coordinator = Coordinator::open(store, config, environment.now_ms())?;
-        let (waiting, news) = (Mutex::default(), Condvar::default());
-        let shared = Arc::new(Shared { coordinator, environment, waiting, news });
+        let room = Arc::new(Room::default());
+        coordinator.wake_when_earlier(Arc::clone(&room).into());
+        let shared = Arc::new(Shared { coordinator, environment, room });
         Ok(Host { shared, timer: Mutex::default() })
     }
 
@@ -113,7 +137,7 @@ impl Host {
 
     /// The time, as the coordinator is to be given it.
     pub fn now_ms(&self) -> i64 {
-        self.shared.environment.now_ms()
+        self.shared.now_ms()
     }
 
     /// The newest failure of the store that an answer of
@@ -143,8 +167,9 @@ impl Host {
     /// [`Coordinator::stop`]: those who wait are told that the coordinator is not available.
     pub fn stop(&self) {
         let effects = self.shared.coordinator.stop();
-        self.shared.waiting().is_stopped = true;
         self.shared.let_out(effects);
+        self.shared.waiting().is_stopped = true;
+        Arc::clone(&self.shared.room).wake();
     }
 
     /// [`Coordinator::join`], with a number and a member id from the host, until it is answered.
@@ -225,8 +250,7 @@ impl Drop for Host {
 
 impl Shared {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // No code of a caller runs under the lock.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.room.waiting()
     }
 
     fn begin(&self) -> RequestId {
@@ -244,52 +268,66 @@ impl Shared {
         self.let_out(answers.effects);
     }
 
-    /// Hands answers to those who wait, and lets everybody look at the deadlines anew.
+    /// Hands answers to those who wait.
     fn let_out(&self, effects: Vec<Effect>) {
+        if effects.is_empty() {
+            return;
+        }
         let mut waiting = self.waiting();
         for Effect { request, reply } in effects {
             if let Some(slot) = waiting.replies.get_mut(&request) {
                 *slot = Some(reply);
             }
         }
-        self.news.notify_all();
+        self.room.news.notify_all();
     }
 
     /// Lets out what one request brought, and waits for the answer to it.
     fn answer(&self, request: RequestId, answers: Answers) -> Reply {
         self.take(answers);
-        let mut waiting = self.waiting();
         loop {
+            let now_ms = self.do_what_is_due();
+            let mut waiting = self.waiting();
             if let Some(Some(reply)) = waiting.replies.get_mut(&request).map(Option::take) {
                 waiting.replies.remove(&request);
                 return reply;
             }
-            waiting = self.pause(waiting);
+            self.wait(waiting, now_ms);
         }
     }
 
     fn watch(&self) {
-        let mut waiting = self.waiting();
-        while !waiting.is_stopped {
-            waiting = self.pause(waiting);
+        loop {
+            let now_ms = self.do_what_is_due();
+            let waiting = self.waiting();
+            if waiting.is_stopped {
+                return;
+            }
+            self.wait(waiting, now_ms);
         }
     }
 
-    /// Does what is due, or waits until something is or until there is news.
-    fn pause<'a>(&'a self, waiting: MutexGuard<'a, Waiting>) -> MutexGuard<'a, Waiting> {
-        let now_ms = self.environment.now_ms();
-        // Under the lock, so that whoever changes a deadline from here on is heard of.
-        let Some(deadline) = self.coordinator.next_deadline() else {
-            return self.news.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-        };
-        let left_ms = u64::try_from(deadline.saturating_sub(now_ms)).unwrap_or(0);
-        if left_ms > 0 {
-            let time = Duration::from_millis(left_ms);
-            let waited = self.news.wait_timeout(waiting, time);
-            return waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        drop(waiting);
+    fn do_what_is_due(&self) -> i64 {
+        let now_ms = self.now_ms();
         self.take(self.coordinator.tick(now_ms));
-        self.waiting()
+        now_ms
+    }
+
+    /// Waits until something is due or until there is news. The coordinator was given the time, as
+    /// deadlines that were told by a clock that was set back since seem far away.
+    fn wait(&self, waiting: MutexGuard<'_, Waiting>, now_ms: i64) {
+        let news = &self.room.news;
+        // Under the lock, so that a deadline that is earlier is heard of from here on.
+        match self.coordinator.next_deadline() {
+            None => drop(news.wait(waiting)),
+            Some(deadline) => {
+                let left_ms = u64::try_from(deadline.saturating_sub(now_ms)).unwrap_or(0);
+                drop(news.wait_timeout(waiting, Duration::from_millis(left_ms)));
+            }
+        }
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.environment.now_ms()
     }
 }

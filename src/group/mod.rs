@@ -19,3 +19,7 @@ pub mod modern;
 
 pub use coordinator::Coordinator;
 pub use error::{Advice, GroupError};
+
+/// How far apart the times of two calls may be the wrong way around without the clock having been set:
+/// callers read it before they get hold of the group.
+const CLOCK_JITTER_MS: i64 = 1_000;

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How far apart the clocks of two calls may be the wrong way around without the clock having been
-/// set: callers read it before they get hold of the group.
-const JITTER_MS: i64 = 1_000;
+use crate::group::CLOCK_JITTER_MS;
 
 /// The most that counts as elapsed between two calls: longer than any timeout, and so short that the
 /// time inside never comes to an end, whatever the caller's clock says.
@@ -44,7 +42,7 @@ impl Clock {
         if elapsed > 0 {
             self.inside = self.inside.saturating_add(elapsed.min(MAX_ELAPSED_MS));
         }
-        let was_set_back = elapsed < -JITTER_MS;
+        let was_set_back = elapsed < -CLOCK_JITTER_MS;
         if elapsed > 0 || was_set_back {
             self.outside = now_ms;
         }

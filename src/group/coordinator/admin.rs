@@ -84,7 +84,7 @@ impl Coordinator {
         filter: &ListFilter,
     ) -> Result<Vec<ListedGroup>, CoordinatorError> {
         let names: BTreeSet<String> =
-            self.store().groups().into_iter().chain(self.groups().keys().cloned()).collect();
+            self.store().groups().into_iter().chain(self.groups().names().cloned()).collect();
         let mut listed = Vec::new();
         for name in names {
             let described = match self.describe(now_ms, &name) {

@@ -1,8 +1,12 @@
 //! One group of a coordinator: what is held of it in memory, and its way into the store.
 
+use std::cmp::Ordering::{self, Equal};
 use std::mem;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::task::Waker;
 
+use super::deadlines::Deadlines;
 use super::{CoordinatorConfig, Inner};
 use crate::batch::CommitBatch;
 use crate::error::{Error, Result};
@@ -12,7 +16,7 @@ use crate::group::modern::{self, ConsumerGroup};
 use crate::key::Durability;
 use crate::state::StateOwner;
 use crate::store::OffsetStore;
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic;
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The name of the state that says which commits a group takes.
@@ -37,6 +41,32 @@ pub(super) struct Held {
     /// Rises whenever the membership may have changed: what was checked at one number need not be
     /// checked again at the same one.
     pub(super) version: u64,
+    /// The deadline that it has among those of all groups.
+    deadline: Option<i64>,
+}
+
+/// The lock of a group. When it goes, the deadline of the group is put right.
+#[derive(Debug)]
+pub(super) struct Locked<'a> {
+    held: MutexGuard<'a, Held>,
+    cell: &'a Arc<Cell>,
+    deadlines: &'a Deadlines,
+    /// Whether somebody may have changed what is held.
+    is_changed: bool,
+    /// Behind the lock, so that it goes when the lock is gone.
+    earlier: Earlier,
+}
+
+/// Wakes whoever waits for the next deadline, at its end.
+#[derive(Debug, Default)]
+struct Earlier(Option<Waker>);
+
+impl Drop for Earlier {
+    fn drop(&mut self) {
+        if let Some(waker) = self.0.take() {
+            waker.wake();
+        }
+    }
 }
 
 /// Who takes part in a group.
@@ -55,29 +85,101 @@ pub(super) type StateBytes = (String, Option<Vec<u8>>);
 
 impl Cell {
     pub(super) fn new(name: &str) -> Arc<Cell> {
-        let held = Held { membership: Membership::Unloaded, claims: Claims::default(), version: 1 };
+        let held = Held {
+            membership: Membership::Unloaded,
+            claims: Claims::default(),
+            version: 1,
+            deadline: None,
+        };
         Arc::new(Cell { name: name.to_owned(), held: Mutex::new(held) })
     }
 
-    /// The group as it is in memory, or as it is stored if it is not there.
-    pub(super) fn lock(&self, of: &Inner, now_ms: i64) -> Result<MutexGuard<'_, Held>> {
-        let mut held = self.lock_as_it_is();
-        if matches!(held.membership, Membership::Unloaded) {
-            held.load(of, &self.name, now_ms)?;
+    /// Whether it is as if it had never been asked for.
+    pub(super) fn is_unused(&self) -> bool {
+        let held = self.held();
+        match held.membership {
+            Membership::Unloaded => true,
+            Membership::Nobody => held.claims.is_plain(),
+            Membership::Classic(_) | Membership::Consumer(_) => false,
         }
-        Ok(held)
     }
 
-    /// The group as it is in memory, loaded or not.
-    pub(super) fn lock_as_it_is(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         // No code of a caller runs under the lock, and nothing stops half way.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// There is one cell of a name.
+impl PartialEq for Cell {
+    fn eq(&self, other: &Cell) -> bool {
+        self.cmp(other) == Equal
+    }
+}
+
+impl Eq for Cell {}
+
+impl PartialOrd for Cell {
+    fn partial_cmp(&self, other: &Cell) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Cell {
+    fn cmp(&self, other: &Cell) -> Ordering {
+        self.name.cmp(&other.name)
+    }
+}
+
+impl<'a> Locked<'a> {
+    /// The group as it is in memory, or as it is stored if it is not there.
+    pub(super) fn load(of: &'a Inner, cell: &'a Arc<Cell>, now_ms: i64) -> Result<Locked<'a>> {
+        let mut held = Locked::as_it_is(of, cell);
+        if matches!(held.membership, Membership::Unloaded) {
+            held.load_from(of, &cell.name, now_ms)?;
+        }
+        of.deadlines.saw(now_ms);
+        Ok(held)
+    }
+
+    /// The group as it is in memory, loaded or not.
+    pub(super) fn as_it_is(of: &'a Inner, cell: &'a Arc<Cell>) -> Locked<'a> {
+        let (held, deadlines) = (cell.held(), &of.deadlines);
+        Locked { held, cell, deadlines, is_changed: false, earlier: Earlier::default() }
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = Held;
+
+    fn deref(&self) -> &Held {
+        &self.held
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Held {
+        self.is_changed = true;
+        &mut self.held
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if !self.is_changed {
+            return;
+        }
+        let now = self.held.membership.next_deadline();
+        let before = mem::replace(&mut self.held.deadline, now);
+        if before != now {
+            self.earlier = Earlier(self.deadlines.set(self.cell, before, now));
+        }
+    }
+}
+
 impl Held {
-    pub(super) fn load(&mut self, of: &Inner, group: &str, now_ms: i64) -> Result<()> {
-        if of.is_stopped.load(Ordering::Acquire) {
+    pub(super) fn load_from(&mut self, of: &Inner, group: &str, now_ms: i64) -> Result<()> {
+        if of.is_stopped.load(atomic::Ordering::Acquire) {
             return Err(Error::closed());
         }
         let store = &of.store;
@@ -111,11 +213,6 @@ impl Held {
             Membership::Classic(group) => group.abandon(unsent),
             _ => unsent,
         }
-    }
-
-    /// Whether it is as if it had never been asked for.
-    pub(super) fn is_unused(&self) -> bool {
-        matches!(self.membership, Membership::Nobody) && self.claims.is_plain()
     }
 
     /// The group as one of the classic protocol, if it is one.

@@ -224,7 +224,7 @@ impl Coordinator {
     ) -> Result<Vec<Option<CommittedOffset>>, CoordinatorError> {
         let cell = self.known(group);
         // Kept until all is read, so that it is all of one moment of the group.
-        let held = cell.as_deref().map(|cell| self.lock(cell, now_ms)).transpose()?;
+        let held = cell.as_ref().map(|cell| self.lock(cell, now_ms)).transpose()?;
         if let Some(Membership::Consumer(group)) = held.as_deref().map(|held| &held.membership) {
             group.check_fetch(member_id, member_epoch)?;
         }

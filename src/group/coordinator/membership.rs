@@ -1,6 +1,7 @@
 //! Joining, being heard of, and leaving, by either protocol.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use super::cell::{Cell, Held, Membership, StateBytes, classic_states, consumer_states, persist};
 use super::{Coordinator, CoordinatorError};
@@ -181,7 +182,7 @@ impl Coordinator {
     ) -> Vec<Effect> {
         let effects = held.abandon(unsent);
         // The sessions of the members go on, without waiting for one of them to ask.
-        let _ = held.load(&self.inner, &cell.name, now_ms);
+        let _ = held.load_from(&self.inner, &cell.name, now_ms);
         effects
     }
 
@@ -274,19 +275,22 @@ impl Coordinator {
 
     /// Does what is due in all groups: members whose time is over are removed, and those who waited
     /// for them go on. To be called at [`next_deadline`](Coordinator::next_deadline), and after the
-    /// clock was set; earlier it does nothing.
+    /// clock was set; earlier it does nothing. Only groups in which something is due are looked at; but
+    /// all of them after the clock was set back, once.
     pub fn tick(&self, now_ms: i64) -> Answers {
+        let deadlines = &self.inner.deadlines;
+        let is_set_back = deadlines.is_set_back(now_ms);
+        let cells = if is_set_back { self.groups().all() } else { deadlines.until(now_ms) };
         let mut answers = Answers::default();
-        for cell in self.cells() {
+        for cell in cells {
             if let Err(error) = self.tick_one(now_ms, &cell, &mut answers) {
                 answers.failures.push(Failure { group: cell.name.clone(), error });
             }
         }
-        self.drop_unused();
         answers
     }
 
-    fn tick_one(&self, now_ms: i64, cell: &Cell, answers: &mut Answers) -> Result<(), Error> {
+    fn tick_one(&self, now_ms: i64, cell: &Arc<Cell>, answers: &mut Answers) -> Result<(), Error> {
         let mut held = self.lock(cell, now_ms)?;
         held.version += 1;
         let taken = match &mut held.membership {
@@ -310,23 +314,14 @@ impl Coordinator {
     /// When [`tick`](Coordinator::tick) has something to do, by the clock of the last calls. It
     /// changes with every call.
     pub fn next_deadline(&self) -> Option<i64> {
-        let deadlines = self.cells().into_iter().filter_map(|cell| {
-            let held = cell.lock_as_it_is();
-            held.membership.next_deadline()
-        });
-        deadlines.min()
+        self.inner.deadlines.next()
     }
 
-    fn cells(&self) -> Vec<Arc<Cell>> {
-        self.groups().values().cloned().collect()
-    }
-
-    /// Forgets groups that nothing is known of and nobody has a handle to.
-    fn drop_unused(&self) {
-        self.groups().retain(|_, cell| {
-            // Handles are given out under the lock of the map, which is held here.
-            Arc::strong_count(cell) > 1 || !cell.lock_as_it_is().is_unused()
-        });
+    /// Has a timer woken whenever [`next_deadline`](Coordinator::next_deadline) has become earlier: by
+    /// whatever call has done that, in its thread and without a lock. It takes the place of the one
+    /// before.
+    pub fn wake_when_earlier(&self, timer: Waker) {
+        self.inner.deadlines.set_waker(timer);
     }
 
     /// Stops: everybody who waits is told to ask the next coordinator, and nothing is done or told
@@ -334,7 +329,7 @@ impl Coordinator {
     /// in the same process.
     pub fn stop(&self) -> Vec<Effect> {
         self.inner.is_stopped.store(true, Ordering::Release);
-        let abandon = |cell: Arc<Cell>| cell.lock_as_it_is().abandon(Vec::new());
-        self.cells().into_iter().flat_map(abandon).collect()
+        let abandon = |cell: Arc<Cell>| self.lock_as_it_is(&cell).abandon(Vec::new());
+        self.groups().all().into_iter().flat_map(abandon).collect()
     }
 }

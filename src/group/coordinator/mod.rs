@@ -92,9 +92,13 @@ mod admin;
 mod cell;
 mod commit;
 mod config;
+mod deadlines;
 mod error;
+mod groups;
 mod member;
 mod membership;
+#[cfg(test)]
+mod model_tests;
 mod ownership;
 #[cfg(all(test, shuttle))]
 mod shuttle;
@@ -109,7 +113,9 @@ pub use error::{CoordinatorError, PartitionRefusal};
 pub use member::{Committer, FencedSlot};
 pub use membership::{Answers, Failure};
 
-use self::cell::{Cell, Held, Membership};
+use self::cell::{Cell, Held, Locked, Membership};
+use self::deadlines::Deadlines;
+use self::groups::Groups;
 use crate::error::Result;
 use crate::group::GroupError;
 use crate::key::check_name;
@@ -131,7 +137,8 @@ pub struct Coordinator {
 struct Inner {
     store: OffsetStore,
     config: CoordinatorConfig,
-    groups: Mutex<BTreeMap<String, Arc<Cell>>>,
+    groups: Mutex<Groups>,
+    deadlines: Deadlines,
     /// The number of partitions of each topic, once somebody has said so.
     topics: Mutex<Option<Arc<BTreeMap<String, i32>>>>,
     /// Whether another coordinator may have taken over.
@@ -151,7 +158,8 @@ impl Coordinator {
         let inner = Inner {
             store,
             config,
-            groups: Mutex::default(),
+            groups: Mutex::new(Groups::new()),
+            deadlines: Deadlines::new(),
             topics: Mutex::default(),
             is_stopped: AtomicBool::new(false),
         };
@@ -159,7 +167,7 @@ impl Coordinator {
         for name in coordinator.store().groups_with_state(StateOwner::Membership) {
             let cell = Cell::new(&name);
             drop(coordinator.lock(&cell, now_ms)?);
-            coordinator.groups().insert(name, cell);
+            coordinator.groups().insert(cell);
         }
         Ok(coordinator)
     }
@@ -182,29 +190,33 @@ impl Coordinator {
         self.inner.topics.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn groups(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Cell>>> {
+    fn groups(&self) -> MutexGuard<'_, Groups> {
         self.inner.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A group that is in memory: one that has or had members, or that was asked for.
     fn known(&self, group: &str) -> Option<Arc<Cell>> {
-        self.groups().get(group).cloned()
+        self.groups().get(group)
     }
 
     /// A group, which is none yet if nothing was ever stored of it.
     fn cell(&self, group: &str) -> std::result::Result<Arc<Cell>, GroupError> {
         let mut groups = self.groups();
         if let Some(cell) = groups.get(group) {
-            return Ok(Arc::clone(cell));
+            return Ok(cell);
         }
         check_name("group", group).map_err(|_| GroupError::InvalidGroupId)?;
         let cell = Cell::new(group);
-        groups.insert(group.to_owned(), Arc::clone(&cell));
+        groups.insert(Arc::clone(&cell));
         Ok(cell)
     }
 
-    fn lock<'a>(&self, cell: &'a Cell, now_ms: i64) -> Result<MutexGuard<'a, Held>> {
-        cell.lock(&self.inner, now_ms)
+    fn lock<'a>(&'a self, cell: &'a Arc<Cell>, now_ms: i64) -> Result<Locked<'a>> {
+        Locked::load(&self.inner, cell, now_ms)
+    }
+
+    fn lock_as_it_is<'a>(&'a self, cell: &'a Arc<Cell>) -> Locked<'a> {
+        Locked::as_it_is(&self.inner, cell)
     }
 
     /// Whether anything is stored for a group that nobody takes part in.

@@ -173,7 +173,7 @@ impl Coordinator {
     ///
     /// Those of [`claim`](Coordinator::claim).
     pub fn commit_mode(&self, now_ms: i64, group: &str) -> Result<CommitMode, CoordinatorError> {
-        Ok(self.lock(&*self.cell(group)?, now_ms)?.claims.mode)
+        Ok(self.lock(&self.cell(group)?, now_ms)?.claims.mode)
     }
 
     /// The claim that follows on one.

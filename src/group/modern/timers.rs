@@ -1,10 +1,9 @@
 //! When members are due. None of it is stored: a restart gives everybody their full time again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-/// How far apart the times of two calls may be the wrong way around without the clock having been set:
-/// callers read it before they get hold of the group.
-const JITTER_MS: i128 = 1_000;
+use crate::group::CLOCK_JITTER_MS;
 
 /// The deadlines of all members, by a clock that only goes forward.
 ///
@@ -15,13 +14,21 @@ pub(super) struct Timers {
     now_ms: i64,
     /// How far it has gone forward, all in all.
     elapsed_ms: u128,
-    deadlines: BTreeMap<String, Deadlines>,
+    deadlines: BTreeMap<Arc<str>, Deadlines>,
+    /// The next deadline of each member, the soonest first.
+    due: BTreeSet<(u128, Arc<str>)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Deadlines {
     session: u128,
     revocation: Option<u128>,
+}
+
+impl Deadlines {
+    fn soonest(self) -> u128 {
+        self.revocation.map_or(self.session, |revocation| revocation.min(self.session))
+    }
 }
 
 /// Why a member was removed.
@@ -41,51 +48,58 @@ impl Timers {
     pub(super) fn advance(&mut self, now_ms: i64) {
         let ahead = i128::from(now_ms) - i128::from(self.now_ms);
         self.elapsed_ms += u128::try_from(ahead).unwrap_or(0);
-        if !(-JITTER_MS..=0).contains(&ahead) {
+        if !(-i128::from(CLOCK_JITTER_MS)..=0).contains(&ahead) {
             self.now_ms = now_ms;
         }
     }
 
     /// Gives a member its full session time from now on.
     pub(super) fn start_session(&mut self, id: &str, timeout_ms: u32) {
+        let (id, before) = self.take(id).unwrap_or_else(|| (id.into(), Deadlines::default()));
         let session = self.elapsed_ms + u128::from(timeout_ms);
-        match self.deadlines.get_mut(id) {
-            Some(deadlines) => deadlines.session = session,
-            None => {
-                let deadlines = Deadlines { session, revocation: None };
-                self.deadlines.insert(id.to_owned(), deadlines);
-            }
-        }
+        self.put(id, Deadlines { session, ..before });
     }
 
     /// Sets until when a member has to give up partitions, or takes that back.
     pub(super) fn set_revocation(&mut self, id: &str, timeout_ms: Option<u32>) {
-        if let Some(deadlines) = self.deadlines.get_mut(id) {
-            deadlines.revocation = timeout_ms.map(|ms| self.elapsed_ms + u128::from(ms));
+        if let Some((id, before)) = self.take(id) {
+            let revocation = timeout_ms.map(|ms| self.elapsed_ms + u128::from(ms));
+            self.put(id, Deadlines { revocation, ..before });
         }
     }
 
     pub(super) fn remove(&mut self, id: &str) {
-        self.deadlines.remove(id);
+        self.take(id);
+    }
+
+    fn take(&mut self, id: &str) -> Option<(Arc<str>, Deadlines)> {
+        let (id, deadlines) = self.deadlines.remove_entry(id)?;
+        let (_, id) = self.due.take(&(deadlines.soonest(), id))?;
+        Some((id, deadlines))
+    }
+
+    fn put(&mut self, id: Arc<str>, deadlines: Deadlines) {
+        self.due.insert((deadlines.soonest(), Arc::clone(&id)));
+        self.deadlines.insert(id, deadlines);
     }
 
     /// The next deadline, by the clock that is passed in.
     pub(super) fn next(&self) -> Option<i64> {
-        let all = self.deadlines.values();
-        let next = all.flat_map(|d| [Some(d.session), d.revocation]).flatten().min()?;
+        let (next, _) = self.due.first()?;
         let left = next.saturating_sub(self.elapsed_ms);
         Some(self.now_ms.saturating_add(i64::try_from(left).unwrap_or(i64::MAX)))
     }
 
-    /// The members whose time has run out.
+    /// The members whose time has run out, sorted.
     pub(super) fn due(&self) -> Vec<(String, Expiry)> {
-        let is_due = |deadline: u128| deadline <= self.elapsed_ms;
-        let expiry = |deadlines: &Deadlines| match deadlines.revocation {
-            _ if is_due(deadlines.session) => Some(Expiry::Session),
-            Some(revocation) if is_due(revocation) => Some(Expiry::Revocation),
-            _ => None,
+        let is_due = |(deadline, _): &&(u128, Arc<str>)| *deadline <= self.elapsed_ms;
+        let expiry = |(_, id): &(u128, Arc<str>)| {
+            let session_is_over = self.deadlines.get(id)?.session <= self.elapsed_ms;
+            let why = if session_is_over { Expiry::Session } else { Expiry::Revocation };
+            Some((id.to_string(), why))
         };
-        let all = self.deadlines.iter();
-        all.filter_map(|(id, deadlines)| Some((id.clone(), expiry(deadlines)?))).collect()
+        let mut due: Vec<_> = self.due.iter().take_while(is_due).filter_map(expiry).collect();
+        due.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        due
     }
 }
