@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use pagemark::group::GroupError;
 use pagemark::group::claims::{ClaimEpoch, CommitMode, Fenced, Replaces};
 use pagemark::group::classic::{CommitRequest, JoinRequest, MemberIdentity};
-use pagemark::group::coordinator::{CoordinatorError, PartitionCommit, PartitionRefusal};
+use pagemark::group::coordinator::{
+    CoordinatorError, ListFilter, PartitionCommit, PartitionRefusal,
+};
 use pagemark::testkit::Op;
 use pagemark::{Key, NextOffset, TopicPartition};
 
@@ -87,6 +89,18 @@ fn a_claim_fences_the_one_before_and_says_who_has_it_now() {
     assert!(released[0].is_err() && released[1].is_ok());
     host.commit_one(order(0, 3)).unwrap();
     assert_eq!(fenced(host.commit_one(order(0, 8).claim(bobs))).owner, None);
+}
+
+#[test]
+fn a_group_that_only_claims_are_stored_for_is_listed_after_a_crash_too() {
+    let mut host = Host::new(1, 0);
+    host.claim_one("alice", 0).unwrap();
+    for _ in 0..2 {
+        let listed = host.coordinator().list(host.now, &ListFilter::default()).unwrap();
+        assert_eq!(listed.iter().map(|group| &group.group[..]).collect::<Vec<_>>(), [GROUP]);
+        assert!(host.coordinator().describe(host.now, GROUP).is_ok());
+        host.crash(Some(0));
+    }
 }
 
 #[test]

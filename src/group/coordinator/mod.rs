@@ -164,10 +164,14 @@ impl Coordinator {
             is_stopped: AtomicBool::new(false),
         };
         let coordinator = Coordinator { inner: Arc::new(inner) };
-        for name in coordinator.store().groups_with_state(StateOwner::Membership) {
-            let cell = Cell::new(&name);
-            drop(coordinator.lock(&cell, now_ms)?);
-            coordinator.groups().insert(cell);
+        for owner in [StateOwner::Membership, StateOwner::Claims] {
+            for name in coordinator.store().groups_with_state(owner) {
+                if coordinator.known(&name).is_none() {
+                    let cell = Cell::new(&name);
+                    drop(coordinator.lock(&cell, now_ms)?);
+                    coordinator.groups().insert(cell);
+                }
+            }
         }
         Ok(coordinator)
     }
