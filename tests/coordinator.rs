@@ -16,5 +16,7 @@ mod oracle;
 mod rules;
 #[path = "coordinator/simulation.rs"]
 mod simulation;
+#[path = "coordinator/stored.rs"]
+mod stored;
 #[path = "coordinator/threads.rs"]
 mod threads;

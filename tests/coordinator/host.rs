@@ -7,11 +7,11 @@ use pagemark::group::classic::{
     RequestId, SyncRequest,
 };
 use pagemark::group::coordinator::{
-    Answers, CoordinatorConfig, CoordinatorError, GroupDescription,
+    Answers, CoordinatorConfig, CoordinatorError, GroupDescription, ListFilter, stored,
 };
 use pagemark::group::{Coordinator, GroupError};
 use pagemark::testkit::SimDisk;
-use pagemark::{Durability, OffsetStore};
+use pagemark::{Durability, OffsetReader, OffsetStore};
 
 use super::support::options;
 
@@ -185,6 +185,31 @@ impl Host {
         self.store = open_store(&self.disk, self.seed + self.lives * 1_000).unwrap();
         let opened = Coordinator::open(self.store.clone(), config(self.delay_ms), self.now);
         self.group = Group(opened.unwrap());
+        self.check_stored();
+    }
+
+    /// Whoever only reads the store finds the groups that a coordinator finds which takes it over.
+    fn check_stored(&self) {
+        let reader = OffsetReader::open_in(self.disk.dir()).unwrap();
+        let listed = self.coordinator().list(self.now, &ListFilter::default()).unwrap();
+        let mut found = Vec::new();
+        for group in stored::groups(&reader) {
+            let Some(group_as_stored) = stored::describe(&reader, &group).unwrap() else {
+                continue;
+            };
+            let mut described = self.coordinator().describe(self.now, &group).unwrap();
+            if let GroupDescription::Classic(classic) = &mut described
+                && classic.protocol_type.is_none()
+            {
+                // It begins when it is asked for, as nothing is stored of it.
+                classic.state_since_ms = 0;
+            }
+            assert_eq!(group_as_stored.description, described, "{group}");
+            let mode = self.coordinator().commit_mode(self.now, &group).unwrap();
+            assert_eq!(group_as_stored.commit_mode, mode, "{group}");
+            found.push(group);
+        }
+        assert_eq!(found, listed.into_iter().map(|group| group.group).collect::<Vec<_>>());
     }
 }
 

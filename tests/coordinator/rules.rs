@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use pagemark::group::GroupError::{self, *};
 use pagemark::group::classic::{CommitRequest, JoinRequest, LeaveRequest, MemberIdentity, Reply};
 use pagemark::group::coordinator::{
-    CoordinatorConfig, CoordinatorError, ListFilter, PartitionCommit, PartitionRefusal,
+    CoordinatorConfig, CoordinatorError, ListFilter, PartitionCommit, PartitionRefusal, stored,
 };
 use pagemark::group::modern::{HeartbeatRequest, JOIN_EPOCH, Partitions};
 use pagemark::group::{Coordinator, classic};
 use pagemark::testkit::{Op, SimDisk};
 use pagemark::{
-    Commit, Durability, ErrorKind, Key, NextOffset, StateChange, StateOwner, TopicPartition,
+    Commit, Durability, ErrorKind, Key, NextOffset, OffsetReader, StateChange, StateOwner,
+    TopicPartition,
 };
 
 use super::claims::outside;
@@ -365,6 +366,7 @@ fn what_no_coordinator_has_stored_is_not_opened() {
         store.commit_batch(&batch).unwrap();
         let opened = Coordinator::open(store.clone(), CoordinatorConfig::new(), 0);
         assert_eq!(opened.unwrap_err().kind(), kind, "{name}");
+        assert_eq!(read(&disk).unwrap_err().kind(), kind, "{name}");
         store.delete_group("g").unwrap();
     }
     // Records of both protocols, each of them right.
@@ -379,6 +381,11 @@ fn what_no_coordinator_has_stored_is_not_opened() {
     store.commit_batch(&batch).unwrap();
     let opened = Coordinator::open(store, CoordinatorConfig::new(), 0);
     assert_eq!(opened.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(read(&disk).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+fn read(disk: &SimDisk) -> pagemark::Result<Option<stored::StoredGroup>> {
+    stored::describe(&OffsetReader::open_in(disk.dir())?, "g")
 }
 
 fn classic_record() -> Vec<u8> {

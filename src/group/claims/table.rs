@@ -37,6 +37,13 @@ impl Claims {
         };
     }
 
+    /// All of them, by topic and partition.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, i32, &Claim)> {
+        self.by_topic.iter().flat_map(|(topic, partitions)| {
+            partitions.iter().map(move |(partition, claim)| (&topic[..], *partition, claim))
+        })
+    }
+
     /// Whether a commit with this epoch, or without one, comes from who has the partition. Without a
     /// claim everybody has a partition that nobody claims.
     pub(crate) fn is_owned_by(

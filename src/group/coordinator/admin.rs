@@ -6,8 +6,9 @@ use super::cell::{Held, Membership};
 use super::commit::ByPartition;
 use super::{Coordinator, CoordinatorError, PartitionRefusal};
 use crate::batch::CommitBatch;
+use crate::error::Error;
 use crate::group::GroupError;
-use crate::group::classic::{ClassicDescription, ClassicGroup};
+use crate::group::classic::{ClassicConfig, ClassicDescription, ClassicGroup};
 use crate::group::modern::ConsumerGroupDescription;
 use crate::key::TopicPartition;
 
@@ -71,6 +72,39 @@ pub enum GroupDescription {
     Consumer(ConsumerGroupDescription),
 }
 
+impl GroupDescription {
+    /// A group that nobody has ever been a member of.
+    pub(super) fn of_nobody(config: ClassicConfig, now_ms: i64) -> Result<GroupDescription, Error> {
+        let nobody = ClassicGroup::open(config, [], now_ms)?;
+        Ok(GroupDescription::Classic(nobody.describe()))
+    }
+
+    /// Its type.
+    pub fn group_type(&self) -> GroupType {
+        match self {
+            GroupDescription::Classic(_) => GroupType::Classic,
+            GroupDescription::Consumer(_) => GroupType::Consumer,
+        }
+    }
+
+    /// Kafka's name of its state.
+    pub fn state(&self) -> &'static str {
+        match self {
+            GroupDescription::Classic(group) => group.state.name(),
+            GroupDescription::Consumer(group) => group.state.name(),
+        }
+    }
+
+    /// The protocol type of its members, or of those who were its last members; empty if there were
+    /// none.
+    pub fn protocol_type(&self) -> &str {
+        match self {
+            GroupDescription::Classic(group) => group.protocol_type.as_deref().unwrap_or_default(),
+            GroupDescription::Consumer(_) => "consumer",
+        }
+    }
+}
+
 impl Coordinator {
     /// The groups, sorted by name: those that have members or had some, and those that offsets or
     /// claims are stored for.
@@ -108,21 +142,16 @@ impl Coordinator {
     pub fn describe(&self, now_ms: i64, group: &str) -> Result<GroupDescription, CoordinatorError> {
         if let Some(cell) = self.known(group) {
             let held = self.lock(&cell, now_ms)?;
-            match &held.membership {
-                Membership::Classic(group) => {
-                    return Ok(GroupDescription::Classic(group.describe()));
-                }
-                Membership::Consumer(group) => {
-                    return Ok(GroupDescription::Consumer(group.describe()));
-                }
-                Membership::Nobody | Membership::Unloaded if self.exists(group, &held) => {}
-                _ => return Err(GroupError::GroupIdNotFound.into()),
+            if let Some(described) = held.membership.describe() {
+                return Ok(described);
+            }
+            if !self.exists(group, &held) {
+                return Err(GroupError::GroupIdNotFound.into());
             }
         } else if !self.has_offsets(group) {
             return Err(GroupError::GroupIdNotFound.into());
         }
-        let nobody = ClassicGroup::open(self.inner.config.classic, [], now_ms)?;
-        Ok(GroupDescription::Classic(nobody.describe()))
+        Ok(GroupDescription::of_nobody(self.inner.config.classic, now_ms)?)
     }
 
     /// Deletes a group with its offsets, its claims and all that is stored for it.
@@ -191,6 +220,16 @@ impl Coordinator {
     }
 }
 
+impl Membership {
+    pub(super) fn describe(&self) -> Option<GroupDescription> {
+        match self {
+            Membership::Unloaded | Membership::Nobody => None,
+            Membership::Classic(group) => Some(GroupDescription::Classic(group.describe())),
+            Membership::Consumer(group) => Some(GroupDescription::Consumer(group.describe())),
+        }
+    }
+}
+
 impl Held {
     fn check_offset_delete(&self, topic: &str) -> Result<(), GroupError> {
         match &self.membership {
@@ -204,18 +243,10 @@ impl Held {
 }
 
 fn listed_group(group: String, described: &GroupDescription) -> ListedGroup {
-    match described {
-        GroupDescription::Classic(of) => ListedGroup {
-            group,
-            protocol_type: of.protocol_type.clone().unwrap_or_default(),
-            state: of.state.name(),
-            group_type: GroupType::Classic,
-        },
-        GroupDescription::Consumer(of) => ListedGroup {
-            group,
-            protocol_type: "consumer".into(),
-            state: of.state.name(),
-            group_type: GroupType::Consumer,
-        },
+    ListedGroup {
+        group,
+        protocol_type: described.protocol_type().to_owned(),
+        state: described.state(),
+        group_type: described.group_type(),
     }
 }

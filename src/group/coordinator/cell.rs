@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::deadlines::Deadlines;
+use super::stored::States;
 use super::{CoordinatorConfig, Inner};
 use crate::batch::CommitBatch;
 use crate::error::{Error, Result};
@@ -185,21 +186,7 @@ impl Held {
         let store = &of.store;
         // After a failed flush, memory shows what may not be on the disk. Nothing of it may be told.
         store.sync()?;
-        let mut claims = Claims::default();
-        if let Some(bytes) = store.state(group, StateOwner::Membership, MODE, 0) {
-            claims.mode = decode_mode(&bytes)?;
-        }
-        let mut decoded = Ok(());
-        store.visit_states(
-            group,
-            StateOwner::Claims,
-            |topic, partition, bytes| match decode_claim(bytes) {
-                Ok(claim) => claims.put(topic, partition, claim),
-                Err(error) => decoded = Err(error),
-            },
-        );
-        decoded?;
-        self.claims = claims;
+        self.claims = load_claims(store, group)?;
         self.membership = Membership::load(store, group, &of.config, now_ms)?;
         self.version += 1;
         Ok(())
@@ -225,15 +212,31 @@ impl Held {
     }
 }
 
+/// The claims of a group and its mode, as they are stored.
+pub(super) fn load_claims(states: &impl States, group: &str) -> Result<Claims> {
+    let mut claims = Claims::default();
+    if let Some(bytes) = states.state(group, StateOwner::Membership, MODE, 0) {
+        claims.mode = decode_mode(&bytes)?;
+    }
+    let mut decoded = Ok(());
+    states.visit_states(group, StateOwner::Claims, |topic, partition, bytes| {
+        match decode_claim(bytes) {
+            Ok(claim) => claims.put(topic, partition, claim),
+            Err(error) => decoded = Err(error),
+        }
+    });
+    decoded.map(|()| claims)
+}
+
 impl Membership {
-    fn load(
-        store: &OffsetStore,
+    pub(super) fn load(
+        states: &impl States,
         group: &str,
         config: &CoordinatorConfig,
         now_ms: i64,
     ) -> Result<Membership> {
         let (mut classic, mut consumer, mut unknown) = (Vec::new(), Vec::new(), None);
-        store.visit_states(group, StateOwner::Membership, |name, _, bytes| {
+        states.visit_states(group, StateOwner::Membership, |name, _, bytes| {
             if name == MODE {
             } else if name.starts_with(CLASSIC) {
                 classic.push(classic::Record::decode(name, bytes));

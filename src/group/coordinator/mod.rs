@@ -87,6 +87,10 @@
 //!
 //! [`claim`](Coordinator::claim) fences one partition, which no group protocol does: see
 //! [`claims`](super::claims).
+//!
+//! # Looking on
+//!
+//! Other processes see the groups of a store as they are [`stored`].
 
 mod admin;
 mod cell;
@@ -102,6 +106,7 @@ mod model_tests;
 mod ownership;
 #[cfg(all(test, shuttle))]
 mod shuttle;
+pub mod stored;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
