@@ -86,16 +86,25 @@ pub(crate) type Column = (&'static str, &'static str);
 /// Rows under columns.
 #[derive(Debug)]
 pub(crate) struct Table {
-    columns: &'static [Column],
+    columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
     /// Headings that stand above this many columns each.
     headings: Vec<(&'static str, usize)>,
+    /// The names of columns that people see only if something stands in them.
+    optional: &'static [&'static str],
 }
 
 impl Table {
     /// An empty table.
-    pub(crate) fn new(columns: &'static [Column]) -> Table {
-        Table { columns, rows: Vec::new(), headings: Vec::new() }
+    pub(crate) fn new(columns: &[Column]) -> Table {
+        Table { columns: columns.to_vec(), rows: Vec::new(), headings: Vec::new(), optional: &[] }
+    }
+
+    /// Names columns that people see only if something stands in them. Programs find the same columns
+    /// every time.
+    pub(crate) fn optional(mut self, names: &'static [&'static str]) -> Table {
+        self.optional = names;
+        self
     }
 
     /// Sets headings for groups of columns, which only people get to see.
@@ -164,14 +173,14 @@ impl Table {
         }
         for (name, table) in others {
             let rows: Vec<_> =
-                table.rows.iter().map(|row| JsonRow { columns: table.columns, row }).collect();
+                table.rows.iter().map(|row| JsonRow { columns: &table.columns, row }).collect();
             object.insert((*name).to_owned(), serde_json::to_value(rows)?);
         }
         writeln!(out, "{}", serde_json::Value::Object(object))
     }
 
     fn json(&self, row: &[Cell]) -> io::Result<String> {
-        Ok(serde_json::to_string(&JsonRow { columns: self.columns, row })?)
+        Ok(serde_json::to_string(&JsonRow { columns: &self.columns, row })?)
     }
 
     fn write_csv(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -196,10 +205,12 @@ impl Table {
     }
 
     fn write_padded(&self, out: &mut dyn Write) -> io::Result<()> {
-        let titles = self.columns.iter().map(|(title, _)| (*title).to_owned()).collect();
+        let shown = self.shown();
+        let titles = shown.iter().map(|column| self.columns[*column].0.to_owned()).collect();
         let mut lines: Vec<Vec<String>> = vec![titles];
-        lines.extend(self.rows.iter().map(|row| row.iter().map(Cell::for_people).collect()));
-        let mut widths = vec![0; self.columns.len()];
+        let for_people = |row: &Vec<Cell>| shown.iter().map(|at| row[*at].for_people()).collect();
+        lines.extend(self.rows.iter().map(for_people));
+        let mut widths = vec![0; shown.len()];
         for line in &lines {
             for (width, cell) in widths.iter_mut().zip(line) {
                 *width = cell.chars().count().max(*width);
@@ -214,6 +225,13 @@ impl Table {
             writeln!(out, "{}", padded.trim_end())?;
         }
         Ok(())
+    }
+
+    /// The columns that people see.
+    fn shown(&self) -> Vec<usize> {
+        let is_filled = |at: usize| self.rows.iter().any(|row| !matches!(row[at], Cell::Missing));
+        let is_shown = |at: &usize| !self.optional.contains(&self.columns[*at].1) || is_filled(*at);
+        (0..self.columns.len()).filter(is_shown).collect()
     }
 
     fn write_headings(&self, widths: &[usize], out: &mut dyn Write) -> io::Result<()> {
@@ -293,6 +311,16 @@ mod tests {
             printed(&table, Format::Table),
             "   -- left --  -- right\nP  A   BEHIND  A\n0  10  2       123456\n"
         );
+    }
+
+    #[test]
+    fn programs_find_a_column_that_people_do_not_need() {
+        let mut table = Table::new(&[("A", "a"), ("B", "b"), ("C", "c")]).optional(&["b"]);
+        table.push(vec![Cell::Number(1), Cell::Missing, Cell::Number(3)]);
+        assert_eq!(printed(&table, Format::Table), "A  C\n1  3\n");
+        assert_eq!(printed(&table, Format::Csv), "a,b,c\n1,,3\n");
+        table.push(vec![Cell::Number(4), "b".into(), Cell::Missing]);
+        assert_eq!(printed(&table, Format::Table), "A  B  C\n1  -  3\n4  b  -\n");
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn play(place: &Place, mut store: OffsetStore, lots: &mut Lots) -> OffsetStore {
 }
 
 /// What the lines of an export have to say, as JSON and as the four columns of the CSV.
-fn expected(store: &OffsetStore) -> (Vec<Value>, Vec<[String; 4]>) {
+fn expected(store: &OffsetStore) -> (Vec<Value>, Vec<Vec<String>>) {
     let (mut lines, mut rows) = (Vec::new(), Vec::new());
     for group in store.groups() {
         for (key, value) in store.fetch_group(&group) {
@@ -82,16 +82,15 @@ fn expected(store: &OffsetStore) -> (Vec<Value>, Vec<[String; 4]>) {
                 line["expire_at_ms"] = expire_at_ms.into();
             }
             lines.push(line);
-            let texts = [group.clone(), topic.to_owned(), partition.to_string()];
-            let [group, topic, partition] = texts;
-            rows.push([group, topic, partition, offset.to_string()]);
+            let (partition, offset) = (partition.to_string(), offset.to_string());
+            rows.push(vec![group.clone(), topic.to_owned(), partition, offset]);
         }
     }
     (lines, rows)
 }
 
 /// Reads CSV in which every quote is where it belongs.
-fn read_csv(text: &str) -> Vec<[String; 4]> {
+pub(crate) fn read_csv(text: &str) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let mut fields = vec![String::new()];
     let mut quoted = false;
@@ -104,8 +103,7 @@ fn read_csv(text: &str) -> Vec<[String; 4]> {
             '"' => quoted = !quoted,
             ',' if !quoted => fields.push(String::new()),
             '\n' if !quoted => {
-                let row = std::mem::replace(&mut fields, vec![String::new()]);
-                rows.push(row.try_into().expect("four columns"));
+                rows.push(std::mem::replace(&mut fields, vec![String::new()]));
             }
             _ => fields.last_mut().expect("a field").push(character),
         }

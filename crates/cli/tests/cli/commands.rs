@@ -1,4 +1,4 @@
-//! `commit`, `fetch`, `groups` and `delete`.
+//! `commit`, `fetch` and `delete`.
 
 use serde_json::json;
 
@@ -71,31 +71,13 @@ fn what_is_not_there_is_said_and_exits_with_1() {
 fn the_store_can_be_named_before_the_command_and_by_the_environment() {
     let place = Place::new();
     place.run("--dir s commit --group g --topic t --partition 0 --offset 1").ok();
-    let output = place.command().arg("groups").env("PAGEMARK_DIR", "s").output();
-    assert!(String::from_utf8(output.expect("a run").stdout).expect("text").contains("\ng "));
+    let output = place.command().args(["groups", "list"]).env("PAGEMARK_DIR", "s").output();
+    assert!(String::from_utf8(output.expect("a run").stdout).expect("text").contains("\ng\n"));
     // The argument counts more.
     let mut command = place.command();
-    let output = command.args(["groups", "--dir", "s"]).env("PAGEMARK_DIR", "nowhere").output();
+    let output =
+        command.args(["groups", "list", "--dir", "s"]).env("PAGEMARK_DIR", "nowhere").output();
     assert!(output.expect("a run").status.success());
-}
-
-#[test]
-fn groups_are_counted() {
-    let place = Place::new();
-    for (group, topic, partition) in [("b", "t", 0), ("b", "t", 1), ("b", "u", 0), ("a", "t", 9)] {
-        let key = format!("--group {group} --topic {topic} --partition {partition}");
-        place.run(&format!("commit --dir s {key} --offset 1 --timestamp-ms {partition}")).ok();
-    }
-    assert_eq!(
-        place.run("groups --dir s").ok(),
-        "GROUP  TOPICS  OFFSETS  LAST-COMMIT\n\
-         a      1       1        1970-01-01T00:00:00.009Z\n\
-         b      2       3        1970-01-01T00:00:00.001Z\n"
-    );
-    assert_eq!(
-        place.run("groups --dir s --format csv").ok(),
-        "group,topics,offsets,last_commit_timestamp_ms\na,1,1,9\nb,2,3,1\n"
-    );
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn wrong_usage_exits_with_2() {
         "",
         "frobnicate",
         "groups --frobnicate",
-        "groups",
+        "groups list",
         "fetch --dir s",
         "fetch --dir s --group g --partition 0",
         "export --dir s --format xml",
@@ -89,8 +89,22 @@ fn help_has_examples_and_exits_with_0() {
     let place = Place::new();
     assert!(place.run("--help").ok().contains("Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 dam"));
     for command in [
-        "commit", "fetch", "groups", "delete", "import", "export", "tail", "stats", "compact",
-        "verify", "backup", "salvage", "dump", "tour",
+        "commit",
+        "fetch",
+        "groups",
+        "groups list",
+        "groups describe",
+        "delete",
+        "import",
+        "export",
+        "tail",
+        "stats",
+        "compact",
+        "verify",
+        "backup",
+        "salvage",
+        "dump",
+        "tour",
     ] {
         let help = place.run(&format!("{command} --help")).ok();
         assert!(help.contains("Examples:\n"), "{command}");
@@ -103,7 +117,7 @@ fn reading_does_not_create_a_store() {
     let place = Place::new();
     std::fs::create_dir(place.path("empty")).expect("a directory");
     for command in [
-        "groups",
+        "groups list",
         "fetch --group g",
         "export",
         "stats",
@@ -149,7 +163,7 @@ fn a_damaged_store_exits_with_3_whatever_it_is_asked() {
     file.write_all_at(&[byte[0] ^ 1], 4100).expect("a byte");
     let before = std::fs::read(&segment).expect("a segment");
     let readers =
-        ["groups", "fetch --group g", "export", "stats", "tail --once", "tail --from-start"];
+        ["groups list", "fetch --group g", "export", "stats", "tail --once", "tail --from-start"];
     for command in readers.iter().chain(WRITERS) {
         let refused = place.run(&format!("{command} --dir s")).fails(3);
         assert!(refused.contains(".log at byte 4096)"), "{refused}");

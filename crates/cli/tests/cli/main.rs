@@ -5,6 +5,7 @@ mod care;
 mod commands;
 mod dump;
 mod failures;
+mod groups;
 mod operate;
 mod reading;
 mod tail;

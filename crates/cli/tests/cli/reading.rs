@@ -9,8 +9,15 @@ use pagemark::{Key, NextOffset, OffsetStore};
 
 use crate::Place;
 
-const READERS: &[&str] =
-    &["fetch --group g", "groups", "export", "stats", "verify", "tail --from-start --once"];
+const READERS: &[&str] = &[
+    "fetch --group g",
+    "groups list",
+    "groups describe --group g",
+    "export",
+    "stats",
+    "verify",
+    "tail --from-start --once",
+];
 
 /// The files of a store with their bytes and when they were written.
 fn contents(place: &Place, store: &str) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
