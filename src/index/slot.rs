@@ -133,6 +133,7 @@ impl<'a> Slot<'a> {
 
     /// Tries once to read the value. `Some(true)` if `out` has it, `Some(false)` if there is none,
     /// `None` if the writer came in between. Only `Some(true)` leaves anything meaningful in `out`.
+    #[inline]
     pub(super) fn try_read(self, arena: &Arena, out: &mut CommittedOffset) -> Option<bool> {
         let copy = self.newest()?;
         let word1 = copy.words[1].load(Ordering::Relaxed);
@@ -146,18 +147,7 @@ impl<'a> Slot<'a> {
             (out.leader_epoch, out.commit_timestamp_ms) = expand(word2);
             out.expire_at_ms = None;
         } else {
-            let mut bytes = std::mem::take(&mut out.metadata).into_bytes();
-            let head = read_cell(arena, word2, &mut bytes).filter(|_| copy.confirm());
-            if head.is_none() {
-                // The bytes may be cut out of anything. The buffer is kept for the next attempt.
-                bytes.clear();
-            }
-            // Bytes that were confirmed came out of a `str`, so there is nothing to refuse.
-            out.metadata = String::from_utf8(bytes).unwrap_or_default();
-            let head = head?;
-            out.leader_epoch = head.leader_epoch;
-            out.commit_timestamp_ms = head.timestamp_ms;
-            out.expire_at_ms = head.expire_at_ms;
+            copy.read_cell(arena, word2, out)?;
         }
         out.offset = NextOffset(word1 as i64);
         out.seq = Seq(copy.seq);
@@ -281,6 +271,24 @@ impl<'a> Slot<'a> {
 }
 
 impl Copy<'_> {
+    /// Reads what lies in a cell, unless the writer comes in between.
+    #[inline(never)]
+    fn read_cell(&self, arena: &Arena, word2: u64, out: &mut CommittedOffset) -> Option<()> {
+        let mut bytes = std::mem::take(&mut out.metadata).into_bytes();
+        let head = read_cell(arena, word2, &mut bytes).filter(|_| self.confirm());
+        if head.is_none() {
+            // The bytes may be cut out of anything. The buffer is kept for the next attempt.
+            bytes.clear();
+        }
+        // Bytes that were confirmed came out of a `str`, so there is nothing to refuse.
+        out.metadata = String::from_utf8(bytes).unwrap_or_default();
+        let head = head?;
+        out.leader_epoch = head.leader_epoch;
+        out.commit_timestamp_ms = head.timestamp_ms;
+        out.expire_at_ms = head.expire_at_ms;
+        Some(())
+    }
+
     /// Whether everything that was read from this copy so far belongs to its seq.
     fn confirm(&self) -> bool {
         fence(Ordering::Acquire);

@@ -286,6 +286,7 @@ impl Topic {
         far.sparse.for_each(|sparse| give_back(allocator, sparse.unit, 0));
     }
 
+    #[inline]
     fn read_slot(&self, slot: Slot<'_>, out: &mut CommittedOffset) -> bool {
         loop {
             let found = slot.try_read(&self.arena, out);
