@@ -25,6 +25,9 @@ struct State {
     /// What the running flush covers, once that is known. Until then everyone who comes waits for
     /// its end.
     target: Option<u64>,
+    /// How many are in each room. Nobody calls into an empty one: that takes a call of the system,
+    /// and a thread that commits alone would make two of them for each flush.
+    waiting: [usize; 2],
 }
 
 impl State {
@@ -73,15 +76,18 @@ impl Flusher {
             state.taken = true;
             return Turn::Flush(FlusherRole { flusher: self });
         }
-        let room = &self.rooms[state.room(seq)];
-        match left {
-            None => drop(room.wait(state).unwrap_or_else(PoisonError::into_inner)),
+        if left == Some(Duration::ZERO) {
             // Only here, where someone has the role, may anybody leave who was perhaps called.
-            Some(Duration::ZERO) => return Turn::TimedOut,
-            Some(left) => {
-                drop(room.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner));
-            }
+            return Turn::TimedOut;
         }
+        let room = state.room(seq);
+        state.waiting[room] += 1;
+        let door = &self.rooms[room];
+        let mut state = match left {
+            None => door.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(left) => door.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+        };
+        state.waiting[room] -= 1;
         Turn::LookAgain
     }
 
@@ -110,11 +116,16 @@ impl Drop for FlusherRole<'_> {
     fn drop(&mut self) {
         let mut state = self.flusher.lock();
         let room = state.round % 2;
-        *state = State { taken: false, round: state.round.wrapping_add(1), target: None };
+        let waiting = state.waiting;
+        *state = State { taken: false, round: state.round.wrapping_add(1), target: None, waiting };
         drop(state);
         // The next flusher first: the others can be woken while it flushes.
-        self.flusher.rooms[1 - room].notify_one();
-        self.flusher.rooms[room].notify_all();
+        if waiting[1 - room] > 0 {
+            self.flusher.rooms[1 - room].notify_one();
+        }
+        if waiting[room] > 0 {
+            self.flusher.rooms[room].notify_all();
+        }
     }
 }
 
