@@ -3,7 +3,7 @@
 use pagemark::group::GroupError::{self, *};
 use pagemark::group::classic::ClassicState::*;
 use pagemark::group::classic::{
-    ClassicConfig, JoinRequest, MAX_MEMBER_BYTES, MemberIdentity, Protocol,
+    ClassicConfig, JoinRequest, MAX_MEMBER_BYTES, MAX_PROTOCOLS, MemberIdentity, Protocol,
 };
 
 use super::host::{Host, REBALANCE_MS, SESSION_MS, join, join_static, protocol};
@@ -82,8 +82,10 @@ fn a_client_that_does_not_know_of_ids_joins_in_one_step() {
 #[test]
 fn what_a_join_may_say_is_bounded() {
     let long = "x".repeat(pagemark::MAX_NAME_BYTES + 1);
-    let huge = Protocol { name: "range".into(), metadata: vec![0; MAX_MEMBER_BYTES].into() };
-    let more = Protocol { name: "sticky".into(), metadata: vec![0; 1].into() };
+    let huge = Protocol { name: "range".into(), metadata: vec![0; MAX_MEMBER_BYTES - 5].into() };
+    let more = Protocol { name: "s".into(), metadata: [].into() };
+    let named = |name: String| Protocol { name, metadata: [].into() };
+    let many = |count: usize| (0..count).map(|i| named(i.to_string())).collect::<Vec<_>>();
     let good = || JoinRequest { requires_member_id: false, ..join("") };
     assert_eq!(
         refused(JoinRequest { session_timeout_ms: 5_999, ..good() }),
@@ -108,6 +110,15 @@ fn what_a_join_may_say_is_bounded() {
     assert_eq!(refused(JoinRequest { protocols: vec![huge.clone()], ..good() }), None);
     assert_eq!(
         refused(JoinRequest { protocols: vec![huge, more], ..good() }),
+        Some(InvalidRequest)
+    );
+    assert_eq!(
+        refused(JoinRequest { protocols: vec![named(long)], ..good() }),
+        Some(InvalidRequest)
+    );
+    assert_eq!(refused(JoinRequest { protocols: many(MAX_PROTOCOLS), ..good() }), None);
+    assert_eq!(
+        refused(JoinRequest { protocols: many(MAX_PROTOCOLS + 1), ..good() }),
         Some(InvalidRequest)
     );
     assert_eq!(

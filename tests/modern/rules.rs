@@ -318,7 +318,10 @@ fn what_a_request_has_to_bring() {
         ("no instance id", join("b", &["t"]).group_instance_id("")),
         ("a long instance id", join("b", &["t"]).group_instance_id(&long)),
         ("a long client id", join("b", &["t"]).client("x".repeat(40_000), "")),
+        ("a long client host", join("b", &["t"]).client("", "x".repeat(40_000))),
         ("a topic without a name", join("b", &["t", ""])),
+        ("a topic with a long name", join("b", &[&"x".repeat(40_000)])),
+        ("topics with too many bytes", join("b", &vec![&*"x".repeat(1 << 10); 1_025])),
         ("owned partitions in a join", join("b", &["t"]).owned(partitions("t:0"))),
         (
             "no owned partitions in a join",
@@ -338,6 +341,9 @@ fn what_a_request_has_to_bring() {
     for (what, request) in wrong {
         assert_eq!(room.refusal(request), InvalidRequest, "{what}");
     }
+    assert_eq!(room.refusal(beat("b", i32::MAX)), UnknownMemberId);
+    room.send(join("b", &vec![&*"x".repeat(1 << 10); 1_024]));
+    room.send(beat("b", LEAVE_EPOCH));
     assert_eq!(room.refusal(beat("b", 1)), UnknownMemberId);
 }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use super::member::Member;
 use super::record::{Group, StoredState};
-use super::request::Protocol;
+use super::request::{MAX_PROTOCOLS, Protocol};
 use crate::error::{Error, Result};
 
 const VERSION: u8 = 1;
@@ -89,9 +89,13 @@ pub(super) fn decode_member(bytes: &[u8]) -> Result<Member> {
     if session_timeout_ms <= 0 || rebalance_timeout_ms < 0 {
         return Err(reader.corrupt("a timeout that no member has"));
     }
+    let count = u16::from_le_bytes(reader.array()?);
+    if usize::from(count) > MAX_PROTOCOLS {
+        return Err(reader.corrupt("more protocols than a member may have"));
+    }
     // The list grows as it is read: its length may say more than there is.
     let mut protocols = Vec::new();
-    for _ in 0..u16::from_le_bytes(reader.array()?) {
+    for _ in 0..count {
         protocols.push(Protocol { name: reader.text()?, metadata: reader.bytes()? });
     }
     let assignment = reader.bytes()?;

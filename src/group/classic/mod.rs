@@ -100,6 +100,7 @@
 //! - A consumer that starts anew as a static member and reads other topics than before causes a
 //!   rebalance. In Kafka it gets the share of what it was.
 //! - A member that never joined and leaves causes no rebalance.
+//! - A member has a limited number of protocols, [`MAX_PROTOCOLS`], with a limited number of bytes.
 //! - Two assignors with as many votes: the one whose name sorts first is taken, not any.
 
 mod bytes;
@@ -130,8 +131,8 @@ pub use reply::{
     Step, Synced,
 };
 pub use request::{
-    CommitRequest, JoinRequest, LeaveRequest, MAX_MEMBER_BYTES, MemberIdentity, Protocol,
-    RequestId, SyncRequest,
+    CommitRequest, JoinRequest, LeaveRequest, MAX_MEMBER_BYTES, MAX_PROTOCOLS, MemberIdentity,
+    Protocol, RequestId, SyncRequest,
 };
 pub use state::ClassicState;
 

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use crate::group::GroupError;
 use crate::key::MAX_NAME_BYTES;
 
-/// The most bytes that the metadata of all protocols of a member may have together, and that an
-/// assignment may have.
+/// The most bytes that the names and the metadata of all protocols of a member may have together, and
+/// that an assignment may have.
 pub const MAX_MEMBER_BYTES: usize = 1 << 20;
+
+/// The most protocols that a member may support. Kafka's consumer has four. What a group looks for is
+/// one that all of its members have, and that takes as long as all their lists are long, multiplied.
+pub const MAX_PROTOCOLS: usize = 256;
 
 /// The longest client id or group instance id, so that a member id made of it is a name.
 const MAX_ID_BYTES: usize = MAX_NAME_BYTES - 64;
@@ -62,11 +66,12 @@ impl JoinRequest {
         let ids = [&self.client_id[..], instance_id.unwrap_or("")];
         let names = self.protocols.iter().map(|protocol| &protocol.name);
         let mut names = names.chain([&self.member_id, &self.client_host, &self.protocol_type]);
-        let metadata: usize = self.protocols.iter().map(|protocol| protocol.metadata.len()).sum();
+        let bytes = |protocol: &Protocol| protocol.name.len() + protocol.metadata.len();
+        let protocol_bytes: usize = self.protocols.iter().map(bytes).sum();
         let is_valid = ids.iter().all(|id| id.len() <= MAX_ID_BYTES)
             && names.all(|name| name.len() <= MAX_NAME_BYTES)
-            && self.protocols.len() <= usize::from(u16::MAX)
-            && metadata <= MAX_MEMBER_BYTES
+            && self.protocols.len() <= MAX_PROTOCOLS
+            && protocol_bytes <= MAX_MEMBER_BYTES
             && instance_id != Some("")
             && self.rebalance_timeout_ms >= 0;
         if is_valid { Ok(()) } else { Err(GroupError::InvalidRequest) }

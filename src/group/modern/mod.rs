@@ -93,8 +93,8 @@
 //! # What is as in Kafka, and what is not
 //!
 //! The rules are those of Kafka's `GroupMetadataManager` and `CurrentAssignmentBuilder`. Topics go by
-//! their names, members bring their ids, and subscriptions by regular expression and racks are left
-//! out. Four things differ:
+//! their names, members bring their ids, subscriptions have [`MAX_SUBSCRIPTION_BYTES`] at most, and those
+//! by regular expression and racks are left out. Four things differ:
 //!
 //! - A heartbeat of the epoch before is answered with what the member missed, and takes no further
 //!   step: if it was not repeated but late, it can neither release what the member has got since nor
@@ -126,6 +126,7 @@ pub use member::{CurrentAssignment, Member, MemberState};
 pub use partitions::Partitions;
 pub use record::{Epochs, Record};
 pub use request::{
-    HeartbeatRequest, HeartbeatResponse, JOIN_EPOCH, LEAVE_EPOCH, MAX_ID_BYTES, STATIC_LEAVE_EPOCH,
+    HeartbeatRequest, HeartbeatResponse, JOIN_EPOCH, LEAVE_EPOCH, MAX_ID_BYTES,
+    MAX_SUBSCRIPTION_BYTES, STATIC_LEAVE_EPOCH,
 };
 pub use timers::Expiry;

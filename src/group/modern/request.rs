@@ -17,6 +17,9 @@ pub const STATIC_LEAVE_EPOCH: i32 = -2;
 /// The longest member id and group instance id, in bytes.
 pub const MAX_ID_BYTES: usize = 1024;
 
+/// The most bytes that the names of all topics of a subscription may have together.
+pub const MAX_SUBSCRIPTION_BYTES: usize = 1 << 20;
+
 /// One heartbeat: all that a member ever sends.
 ///
 /// What it does not bring is as it was. A member that did not get the answer to a heartbeat does not
@@ -113,7 +116,9 @@ impl HeartbeatRequest {
             STATIC_LEAVE_EPOCH => self.group_instance_id.is_some(),
             epoch => epoch >= LEAVE_EPOCH,
         };
+        let topic_bytes: usize = self.topics.iter().flatten().map(String::len).sum();
         let is_right = is_complete
+            && topic_bytes <= MAX_SUBSCRIPTION_BYTES
             && is_id(&self.member_id)
             && self.group_instance_id.as_deref().is_none_or(is_id)
             && self.client_id.len().max(self.client_host.len()) <= MAX_NAME_BYTES
