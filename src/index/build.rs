@@ -147,8 +147,9 @@ impl Builder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::value;
+    use super::super::tests::{scan, value};
     use super::*;
+    use crate::key::Key;
     use std::convert::Infallible;
 
     #[test]
@@ -185,5 +186,81 @@ mod tests {
         assert!(!set(&[1000, 999], 1));
         assert!(!set(&[0], 0));
         assert!(!set(&[0], u64::MAX));
+    }
+
+    /// Goes on to a topic, with values of its partitions from 0 on that have its length as their offset.
+    fn fill(builder: &mut Builder, group: &str, topic: &str, count: usize) {
+        assert!(builder.topic(group, topic));
+        let text = if count % 2 == 0 { "" } else { "text" };
+        let of = |partition: usize| {
+            let offset = (1000 * count + partition) as i64;
+            Ok((partition as i32, Value { offset, metadata: text, ..value(1 + partition as u64) }))
+        };
+        let set = builder.set_all((0..count).map(of));
+        assert!(set.unwrap_or_else(|error: Infallible| match error {}));
+    }
+
+    #[test]
+    fn packs_have_the_size_that_is_asked_for_and_large_ones_are_unpacked() {
+        let mut builder = Builder::with_packs(1, 1000);
+        for topic in 0..10 {
+            fill(&mut builder, "g", &topic.to_string(), 400);
+        }
+        assert_eq!(builder.keys(), 4000);
+        let (index, _writer) = builder.finish();
+        let packs = |index: &Index| {
+            let places = index.base.places().iter();
+            places.map(|place| place.pack().map(|pack| pack.len())).collect::<Vec<_>>()
+        };
+        assert_eq!(packs(&index), [Some(1200), Some(1200), Some(1200), Some(400)]);
+        assert_eq!((index.counts.keys.load(Relaxed), index.group_count()), (4000, 1));
+        for (count, packed) in [(LARGE, Some(LARGE)), (LARGE + 1, None)] {
+            let mut builder = Builder::new(1);
+            fill(&mut builder, "g", "t", count);
+            let (index, _writer) = builder.finish();
+            assert_eq!(packs(&index), [packed], "{count} values");
+            assert_eq!(scan(&index, "g").len(), count);
+        }
+    }
+
+    #[test]
+    fn each_group_is_found_whole_however_its_topics_fall_into_packs() {
+        let groups = ["b", "d", "f", "h", "j"];
+        for pack in [1, 2, 5, 12, 1000] {
+            let mut builder = Builder::with_packs(1, pack);
+            let mut all = Vec::new();
+            for (number, group) in groups.iter().enumerate() {
+                for count in 1..=1 + 2 * (number % 3) {
+                    let topic = format!("t{count}");
+                    fill(&mut builder, group, &topic, count);
+                    all.extend((0..count).map(|partition| (*group, topic.clone(), partition)));
+                }
+            }
+            let (index, _writer) = builder.finish();
+            let check = |context: &str| {
+                for group in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"] {
+                    let expected = all.iter().filter(|(of, ..)| *of == group);
+                    let expected: Vec<_> = expected
+                        .map(|(_, topic, partition)| (topic.clone(), *partition as i32))
+                        .collect();
+                    let found = scan(&index, group);
+                    let names =
+                        found.iter().map(|(topic, partition, _)| (topic.clone(), *partition));
+                    assert_eq!(names.collect::<Vec<_>>(), expected, "{group}, {pack}, {context}");
+                }
+                for (group, topic, partition) in &all {
+                    let count: i64 = topic[1..].parse().unwrap();
+                    let found = index.read(Key::new(group, topic, *partition as i32)).unwrap();
+                    assert_eq!(found.offset.0, 1000 * count + *partition as i64);
+                    assert_eq!(found.metadata.is_empty(), count % 2 == 0);
+                    assert!(index.read(Key::new(group, topic, count as i32)).is_none());
+                }
+            };
+            check("packed");
+            index.resolve("f", "t2");
+            check("some of it unpacked");
+            assert_eq!(index.topics().len(), 3 + 5 + 1 + 3 + 1);
+            check("all of it unpacked");
+        }
     }
 }

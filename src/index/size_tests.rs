@@ -1,7 +1,10 @@
 //! What the index says about its size, and that it is asked with its own parts.
 
+use std::convert::Infallible;
+
 use super::tests::{set, value};
 use super::*;
+use crate::state::StateChange;
 
 /// What is stated besides slots and long values.
 fn estimate(index: &Index) -> usize {
@@ -79,4 +82,39 @@ fn the_topic_of_another_index_is_noticed() {
     let ((index, mut writer), (other, _)) = (Index::new(1), Index::new(1));
     let topic = other.resolve("g", "t");
     assert!(index.set(&mut writer, &topic, 0, value(1)));
+}
+
+#[test]
+fn the_memory_that_is_stated_has_the_states() {
+    const COUNT: i32 = 1000;
+    let (index, _) = Index::new(1);
+    let before = index.memory_bytes();
+    for part in 0..COUNT {
+        let id = StateId { group: "g", owner: 1, name: "n", part };
+        assert!(index.states().change(id, StateChange::Put(&[7; 1000]), 1 + part as u64));
+    }
+    let each = (index.memory_bytes() - before) / COUNT as u64;
+    assert!((1_000 + size_of::<State>() as u64..1_300).contains(&each), "a state takes {each}");
+}
+
+#[test]
+fn the_memory_that_is_stated_has_what_is_packed_until_it_is_unpacked() {
+    const TOPICS: i32 = 50;
+    const VALUES: usize = 100;
+    let empty = Index::new(1).0.memory_bytes();
+    let mut builder = Builder::new(1);
+    for topic in 0..TOPICS {
+        assert!(builder.topic("g", &format!("t{topic:02}")));
+        let text = "x".repeat(24);
+        let values = (0..VALUES as i32)
+            .map(|partition| Ok((partition, Value { metadata: &text, ..value(1) })));
+        assert!(builder.set_all(values).unwrap_or_else(|never: Infallible| match never {}));
+    }
+    let (index, _writer) = builder.finish();
+    let each = (index.memory_bytes() - empty) as usize / (TOPICS as usize * VALUES);
+    // Three words, a partition, the text, and what does not fit into the words.
+    assert!((28 + 24 + 40..28 + 24 + 64).contains(&each), "a packed value takes {each}");
+    assert_eq!(index.topics().len(), TOPICS as usize);
+    let left = size_of_val(index.base.places()) + size_of::<Arc<Group>>();
+    assert_eq!(index.base.memory_bytes(), left, "the places are there, the packs are not");
 }
