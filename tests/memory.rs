@@ -7,6 +7,8 @@ use std::cell::Cell;
 
 use pagemark::NextOffset;
 use pagemark::consumer::{AckLimits, AckTracker};
+use pagemark::group::{classic, modern};
+use pagemark::testkit::fuzz_states;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -114,4 +116,70 @@ fn acks_that_were_restored_go_on_by_what_is_completed() {
     assert!(most < 1_024, "{most}");
     assert_eq!(acks.watermark(), NextOffset(21), "no record has offset 20");
     assert_eq!(acks.ranges().collect::<Vec<_>>(), [far + 10..far + 16]);
+}
+
+/// A record of a classic member with so many protocols without a name and without metadata.
+fn classic_member(protocols: u16) -> Vec<u8> {
+    let mut out = vec![1, 0xff, 0xff, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+    out.extend(protocols.to_le_bytes());
+    out.extend(vec![0; 6 * usize::from(protocols) + 4]);
+    out
+}
+
+/// A name as it is stored; those of higher numbers come later.
+fn name(number: u32) -> Vec<u8> {
+    [&[4, 0], format!("{number:04x}").as_bytes()].concat()
+}
+
+/// Partitions of topics with short names, so many topics with so many partitions each.
+fn put_partitions(out: &mut Vec<u8>, topics: u32, partitions: u32) {
+    out.extend(topics.to_le_bytes());
+    for topic in 0..topics {
+        out.extend(name(topic));
+        out.extend(partitions.to_le_bytes());
+        (0..partitions).for_each(|partition| out.extend(partition.to_le_bytes()));
+    }
+}
+
+#[test]
+fn records_of_groups_take_memory_by_their_bytes() {
+    let modern = |head: &[u8], topics, partitions| {
+        let mut out = head.to_vec();
+        put_partitions(&mut out, topics, partitions);
+        out
+    };
+    let names: Vec<u8> = (0..60_000).flat_map(name).collect();
+    let member = [&[1, 3][..], &[0; 11], &60_000_u32.to_le_bytes(), &names].concat();
+    let cases = [
+        ("classic/a", classic_member(256)),
+        ("classic/a", classic_member(u16::MAX)),
+        ("consumer-member/a", member),
+        ("consumer-target/a", modern(&[1, 4], 60_000, 1)),
+        ("consumer-target/a", modern(&[1, 4], 1, 100_000)),
+        ("consumer-target/a", modern(&[1, 4], 300, 300)),
+    ];
+    for (name, bytes) in cases {
+        let (is_read, most) = if name.starts_with("classic") {
+            peak(|| classic::Record::decode(name, &bytes).is_ok())
+        } else {
+            peak(|| modern::Record::decode(name, &bytes).is_ok())
+        };
+        println!("{name}, {} bytes: {is_read}, {most} at most", bytes.len());
+        assert!(most <= 20 * bytes.len() + 1_024, "{name}: {most} for {} bytes", bytes.len());
+    }
+}
+
+/// What was found by fuzzing, and what the fuzzer starts with: docs/testing.md.
+#[test]
+fn every_input_of_the_corpus_passes_and_takes_memory_by_its_length() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/states");
+    let mut inputs = 0;
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        let path = entry.unwrap().path();
+        let input = std::fs::read(&path).unwrap();
+        let ((), most) = peak(|| fuzz_states(&input));
+        assert!(most <= 1_000 * input.len() + 65_536, "{}: {most}", path.display());
+        inputs += 1;
+    }
+    assert!(inputs > 10, "{inputs}");
 }
