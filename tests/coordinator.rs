@@ -6,6 +6,10 @@ mod support;
 mod claims;
 #[path = "classic/clients.rs"]
 mod clients;
+#[path = "coordinator/flushes.rs"]
+mod flushes;
+#[path = "support/hooked.rs"]
+mod hooked;
 #[path = "coordinator/host.rs"]
 mod host;
 #[path = "coordinator/modern.rs"]

@@ -46,7 +46,7 @@ pub struct Effect {
 
 impl Effect {
     /// The same request answered with an error instead: for a step that could not be stored.
-    pub(super) fn refused(self, error: GroupError) -> Effect {
+    pub(in crate::group) fn refused(self, error: GroupError) -> Effect {
         let reply = match self.reply {
             Reply::Join(_) => Reply::Join(Err(JoinRefusal { error, member_id: String::new() })),
             Reply::Sync(_) => Reply::Sync(Err(error)),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::cell::{Held, Membership};
+use super::cell::{Cell, Held, Membership};
 use super::commit::ByPartition;
 use super::{Coordinator, CoordinatorError, PartitionRefusal};
 use crate::batch::CommitBatch;
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::group::GroupError;
 use crate::group::classic::{ClassicConfig, ClassicDescription, ClassicGroup};
 use crate::group::modern::ConsumerGroupDescription;
-use crate::key::TopicPartition;
+use crate::key::{Durability, Receipt, Seq, TopicPartition};
 
 /// The protocol of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,9 +119,9 @@ impl Coordinator {
     ) -> Result<Vec<ListedGroup>, CoordinatorError> {
         let names: BTreeSet<String> =
             self.store().groups().into_iter().chain(self.groups().names().cloned()).collect();
-        let mut listed = Vec::new();
+        let (mut listed, mut newest) = (Vec::new(), None);
         for name in names {
-            let described = match self.describe(now_ms, &name) {
+            let described = match self.look(now_ms, &name, &mut newest) {
                 Ok(described) => described,
                 Err(CoordinatorError::Group(_)) => continue,
                 Err(error) => return Err(error),
@@ -131,17 +131,30 @@ impl Coordinator {
                 listed.push(group);
             }
         }
-        Ok(listed)
+        self.settled(newest, Ok(listed))
     }
 
-    /// A group and its members.
+    /// A group and its members: as they are now, told when that is durable.
     ///
     /// # Errors
     ///
     /// [`GroupIdNotFound`](GroupError::GroupIdNotFound), and those of [`open`](Coordinator::open).
     pub fn describe(&self, now_ms: i64, group: &str) -> Result<GroupDescription, CoordinatorError> {
+        let mut newest = None;
+        let described = self.look(now_ms, group, &mut newest);
+        self.settled(newest, described)
+    }
+
+    /// A group as it is in memory. `newest` rises to what that relies on.
+    fn look(
+        &self,
+        now_ms: i64,
+        group: &str,
+        newest: &mut Option<Seq>,
+    ) -> Result<GroupDescription, CoordinatorError> {
         if let Some(cell) = self.known(group) {
             let held = self.lock(&cell, now_ms)?;
+            *newest = held.newest.max(*newest);
             if let Some(described) = held.membership.describe() {
                 return Ok(described);
             }
@@ -165,11 +178,13 @@ impl Coordinator {
         let cell = self.cell(group)?;
         let mut held = self.lock(&cell, now_ms)?;
         if !self.exists(group, &held) {
-            return Err(GroupError::GroupIdNotFound.into());
+            return self.unlocked(held, Err(GroupError::GroupIdNotFound.into()));
         }
         if held.membership.has_members() {
-            return Err(GroupError::NonEmptyGroup.into());
+            return self.unlocked(held, Err(GroupError::NonEmptyGroup.into()));
         }
+        // Flushed under the lock: the epoch of the next claim is higher than that of one that is deleted
+        // here because that one is durable by then.
         let deleted = self.store().delete_group(group).and_then(|_| self.store().sync());
         // Nobody waits in a group without members, and what is left of it is what is stored.
         drop(self.give_up(&cell, &mut held, now_ms, Vec::new()));
@@ -195,10 +210,28 @@ impl Coordinator {
     ) -> Result<ByPartition, CoordinatorError> {
         let cell = self.cell(group)?;
         let held = self.lock(&cell, now_ms)?;
-        if !self.exists(group, &held) {
+        let deleted = self.delete_held(&cell, &held, partitions);
+        let newest = held.newest;
+        let (results, receipt) = match deleted {
+            Ok(deleted) => deleted,
+            Err(error) => return self.unlocked(held, Err(error)),
+        };
+        drop(held);
+        self.acknowledge(receipt)?;
+        let is_all = results.iter().all(Result::is_ok);
+        if is_all { Ok(results) } else { self.settled(newest, Ok(results)) }
+    }
+
+    fn delete_held(
+        &self,
+        cell: &Cell,
+        held: &Held,
+        partitions: &[TopicPartition],
+    ) -> Result<(ByPartition, Receipt), CoordinatorError> {
+        if !self.exists(&cell.name, held) {
             return Err(GroupError::GroupIdNotFound.into());
         }
-        let mut batch = CommitBatch::new(group);
+        let mut batch = CommitBatch::new(&cell.name);
         let mut results = Vec::with_capacity(partitions.len());
         for of in partitions {
             let result = match held.check_offset_delete(of.topic()) {
@@ -206,17 +239,15 @@ impl Coordinator {
                     Err(PartitionRefusal::Group(GroupError::GroupSubscribedToTopic))
                 }
                 Err(error) => return Err(error.into()),
-                Ok(()) => self.check_owned(group, &held, of.topic(), of.partition(), None),
+                Ok(()) => self.check_owned(&cell.name, held, of.topic(), of.partition(), None),
             };
             if result.is_ok() {
                 batch.delete(of.topic(), of.partition());
             }
             results.push(result);
         }
-        let receipt = self.store().commit_batch_with(&batch, crate::Durability::Buffered)?;
-        drop(held);
-        self.acknowledge(receipt)?;
-        Ok(results)
+        let receipt = self.store().commit_batch_with(&batch, Durability::Buffered)?;
+        Ok((results, receipt))
     }
 }
 

@@ -11,10 +11,11 @@ use super::stored::States;
 use super::{CoordinatorConfig, Inner};
 use crate::batch::CommitBatch;
 use crate::error::{Error, Result};
+use crate::group::GroupError;
 use crate::group::claims::{Claims, decode_claim, decode_mode};
 use crate::group::classic::{self, ClassicGroup, ClassicState};
 use crate::group::modern::{self, ConsumerGroup};
-use crate::key::Durability;
+use crate::key::{Durability, Seq};
 use crate::state::StateOwner;
 use crate::store::OffsetStore;
 use crate::sync::atomic;
@@ -42,6 +43,8 @@ pub(super) struct Held {
     /// Rises whenever the membership may have changed: what was checked at one number need not be
     /// checked again at the same one.
     pub(super) version: u64,
+    /// The newest record of what was decided here, on which everything relies that is told.
+    pub(super) newest: Option<Seq>,
     /// The deadline that it has among those of all groups.
     deadline: Option<i64>,
 }
@@ -90,6 +93,7 @@ impl Cell {
             membership: Membership::Unloaded,
             claims: Claims::default(),
             version: 1,
+            newest: None,
             deadline: None,
         };
         Arc::new(Cell { name: name.to_owned(), held: Mutex::new(held) })
@@ -198,8 +202,17 @@ impl Held {
         self.version += 1;
         match mem::replace(&mut self.membership, Membership::Unloaded) {
             Membership::Classic(group) => group.abandon(unsent),
-            _ => unsent,
+            _ => unsent.into_iter().map(refused).collect(),
         }
+    }
+
+    /// Puts what was decided into the log, so that everything that follows from it stands behind it. It
+    /// may be told when it is durable: see [`settle`](super::Coordinator::settle).
+    pub(super) fn append(&mut self, store: &OffsetStore, batch: &CommitBatch) -> Result<()> {
+        if !batch.is_empty() {
+            self.newest = Some(store.commit_batch_with(batch, Durability::Buffered)?.seq());
+        }
+        Ok(())
     }
 
     /// The group as one of the classic protocol, if it is one.
@@ -313,11 +326,8 @@ pub(super) fn consumer_states(records: &[modern::Record]) -> Vec<StateBytes> {
     records.iter().map(|record| (record.name(), record.value())).collect()
 }
 
-/// Stores what a step has changed, so that it survives everything that happens after it was told.
-pub(super) fn persist(store: &OffsetStore, group: &str, states: &[StateBytes]) -> Result<()> {
-    if states.is_empty() {
-        return Ok(());
-    }
+/// What a step has changed, as one batch.
+pub(super) fn batch_of(group: &str, states: &[StateBytes]) -> CommitBatch {
     let mut batch = CommitBatch::new(group);
     for (name, bytes) in states {
         match bytes {
@@ -325,5 +335,9 @@ pub(super) fn persist(store: &OffsetStore, group: &str, states: &[StateBytes]) -
             None => batch.delete_state(StateOwner::Membership, name, 0),
         };
     }
-    store.commit_batch_with(&batch, Durability::Synced).map(drop)
+    batch
+}
+
+fn refused(effect: classic::Effect) -> classic::Effect {
+    effect.refused(GroupError::CoordinatorNotAvailable)
 }

@@ -110,8 +110,9 @@ impl Coordinator {
         Ok(self.commit_with(now_ms, group, by, offsets, durability)?.partitions)
     }
 
-    /// The same, with a durability of its own. A [`Buffered`](Durability::Buffered) one waits for
-    /// nothing, and its receipt is what to wait for before it is acknowledged.
+    /// The same, with a durability of its own. A [`Buffered`](Durability::Buffered) one that passes
+    /// waits for nothing, and its receipt is what to wait for before it is acknowledged. A refusal
+    /// waits until what it tells of the group is durable.
     ///
     /// # Errors
     ///
@@ -128,27 +129,46 @@ impl Coordinator {
             Some(cell) => cell,
             None => self.cell(group)?,
         };
-        let mut batch = CommitBatch::new(group);
         let mut held = self.lock(&cell, now_ms)?;
-        self.check_commit(now_ms, &cell, &mut held, by)?;
+        let committed = self.commit_held(now_ms, &cell, &mut held, by, offsets);
+        let newest = held.newest;
+        let committed = match committed {
+            Ok(committed) => committed,
+            Err(error) => return self.unlocked(held, Err(error)),
+        };
+        drop(held);
+        if let Some(receipt) = committed.receipt
+            && durability == Durability::Synced
+        {
+            self.store().wait_durable(receipt.seq(), None)?;
+        }
+        let is_all = committed.partitions.iter().all(Result::is_ok);
+        if is_all { Ok(committed) } else { self.settled(newest, Ok(committed)) }
+    }
+
+    fn commit_held(
+        &self,
+        now_ms: i64,
+        cell: &Cell,
+        held: &mut Held,
+        by: &CommitRequest,
+        offsets: &[PartitionCommit<'_>],
+    ) -> Result<Committed, CoordinatorError> {
+        self.check_commit(now_ms, cell, held, by)?;
+        let mut batch = CommitBatch::new(&cell.name);
         let mut partitions = Vec::with_capacity(offsets.len());
         for offset in offsets {
-            let admitted = self.admit(group, &held, offset);
+            let admitted = self.admit(&cell.name, held, offset);
             if admitted.is_ok() {
                 offset.add_to(&mut batch, now_ms);
             }
             partitions.push(admitted);
         }
-        let mut receipt = None;
-        if !batch.is_empty() {
-            let taken = self.store().commit_batch_with(&batch, Durability::Buffered)?;
-            drop(held);
-            if durability == Durability::Synced {
-                self.store().wait_durable(taken.seq(), None)?;
-            }
-            receipt = Some(taken);
+        if batch.is_empty() {
+            return Ok(Committed { partitions, receipt: None });
         }
-        Ok(Committed { partitions, receipt })
+        let receipt = self.store().commit_batch_with(&batch, Durability::Buffered)?;
+        Ok(Committed { partitions, receipt: Some(receipt) })
     }
 
     /// Waits as the options of the store say. Nobody's request waits for this one's flush.
@@ -222,16 +242,23 @@ impl Coordinator {
         member_epoch: i32,
         partitions: &[(&str, i32)],
     ) -> Result<Vec<Option<CommittedOffset>>, CoordinatorError> {
-        let cell = self.known(group);
-        // Kept until all is read, so that it is all of one moment of the group.
-        let held = cell.as_ref().map(|cell| self.lock(cell, now_ms)).transpose()?;
-        if let Some(Membership::Consumer(group)) = held.as_deref().map(|held| &held.membership) {
-            group.check_fetch(member_id, member_epoch)?;
-        }
-        let fetch = |&(topic, partition): &(&str, i32)| {
-            self.store().fetch(Key::new(group, topic, partition))
+        let read = || {
+            let fetch = |&(topic, partition): &(&str, i32)| {
+                self.store().fetch(Key::new(group, topic, partition))
+            };
+            Ok(partitions.iter().map(fetch).collect())
         };
-        Ok(partitions.iter().map(fetch).collect())
+        let Some(cell) = self.known(group) else { return read() };
+        // Kept until all is read, so that it is all of one moment of the group.
+        let held = self.lock(&cell, now_ms)?;
+        let checked = match &held.membership {
+            Membership::Consumer(group) => group.check_fetch(member_id, member_epoch),
+            Membership::Classic(_) | Membership::Nobody | Membership::Unloaded => Ok(()),
+        };
+        match checked {
+            Ok(()) => read(),
+            Err(error) => self.unlocked(held, Err(error.into())),
+        }
     }
 }
 

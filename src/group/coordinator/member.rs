@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::cell::Cell;
+use super::cell::{Cell, Held};
 use super::{Coordinator, CoordinatorError, PartitionCommit, PartitionRefusal};
 use crate::group::claims::{ClaimEpoch, Replaces};
 use crate::group::classic::CommitRequest;
@@ -107,22 +107,34 @@ impl FencedSlot {
         }
         let mut held = coordinator.lock(cell, now_ms)?;
         if !by.has_passed(held.version, now_ms) {
-            coordinator.check_commit(now_ms, cell, &mut held, &by.request)?;
+            if let Err(error) = coordinator.check_commit(now_ms, cell, &mut held, &by.request) {
+                return coordinator.unlocked(held, Err(error));
+            }
             by.pass(held.version, now_ms);
         }
-        if self.claim.is_some() || replaces != Replaces::Anything || !held.claims.is_plain() {
-            let Self { topic, partition, claim, .. } = self;
-            let (partition, claim) = (*partition, *claim);
-            let state = None;
-            let offset = PartitionCommit { topic, partition, commit, claim, replaces, state };
-            if let Err(refusal) = held.admit(&offset, || self.slot.offset()) {
-                return Ok(Err(refusal));
-            }
+        if let Err(refusal) = self.admit(&held, commit, replaces) {
+            return coordinator.unlocked(held, Ok(Err(refusal)));
         }
         commit.timestamp_ms.get_or_insert(now_ms);
         let receipt = self.slot.commit_with(commit, Durability::Buffered)?;
         drop(held);
         coordinator.acknowledge(receipt).map(Ok)
+    }
+
+    fn admit(
+        &self,
+        held: &Held,
+        commit: Commit<'_>,
+        replaces: Replaces,
+    ) -> Result<(), PartitionRefusal> {
+        let Self { topic, partition, claim, .. } = self;
+        let (partition, claim) = (*partition, *claim);
+        if claim.is_none() && replaces == Replaces::Anything && held.claims.is_plain() {
+            return Ok(());
+        }
+        let state = None;
+        let offset = PartitionCommit { topic, partition, commit, claim, replaces, state };
+        held.admit(&offset, || self.slot.offset())
     }
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::cell::{Cell, Held, Membership, StateBytes, classic_states, consumer_states, persist};
+use super::cell::{Cell, Held, Membership, StateBytes, batch_of, classic_states, consumer_states};
+use super::settle::Decided;
 use super::{Coordinator, CoordinatorError};
 use crate::error::Error;
 use crate::group::GroupError;
@@ -72,22 +73,48 @@ impl Coordinator {
     /// [`InconsistentGroupProtocol`](GroupError::InconsistentGroupProtocol).
     pub fn join(&self, now_ms: i64, group: &str, join: JoinRequest, random: u128) -> Answers {
         let request = join.request;
-        let joined = self.cell(group).map_err(CoordinatorError::from);
-        let joined = joined.and_then(|cell| {
-            let mut held = self.lock(&cell, now_ms)?;
-            self.join_held(now_ms, &cell, &mut held, join, random)
-        });
-        joined.unwrap_or_else(|why| Answers::refused(group, request, why, Kind::Join))
+        let cell = match self.cell(group) {
+            Ok(cell) => cell,
+            Err(why) => return Answers::refused(group, request, why.into(), Kind::Join),
+        };
+        self.step(now_ms, &cell, request, Kind::Join, |held| {
+            self.join_held(now_ms, &cell, held, join, random)
+        })
+    }
+
+    /// A request that is answered by an effect: decided under the lock, told when it may be.
+    fn step(
+        &self,
+        now_ms: i64,
+        cell: &Arc<Cell>,
+        request: RequestId,
+        kind: Kind,
+        act: impl FnOnce(&mut Held) -> Result<Decided, CoordinatorError>,
+    ) -> Answers {
+        let mut held = match self.lock(cell, now_ms) {
+            Ok(held) => held,
+            Err(error) => return Answers::refused(&cell.name, request, error.into(), kind),
+        };
+        let decided = act(&mut held);
+        held.membership.forget_if_unused();
+        let told = match decided {
+            Ok(decided) => {
+                drop(held);
+                Ok(self.tell(now_ms, vec![decided]))
+            }
+            Err(why) => self.unlocked(held, Err(why)),
+        };
+        told.unwrap_or_else(|why| Answers::refused(&cell.name, request, why, kind))
     }
 
     fn join_held(
         &self,
         now_ms: i64,
-        cell: &Cell,
+        cell: &Arc<Cell>,
         held: &mut Held,
         join: JoinRequest,
         random: u128,
-    ) -> Result<Answers, CoordinatorError> {
+    ) -> Result<Decided, CoordinatorError> {
         let mut removed = Vec::new();
         if !matches!(held.membership, Membership::Classic(_)) {
             if held.membership.has_members() {
@@ -98,11 +125,9 @@ impl Coordinator {
             }
             removed = self.begin_classic(held, now_ms)?;
         }
-        let Some(classic) = held.classic() else { return Ok(Answers::default()) };
+        let classic = held.classic().ok_or(GroupError::UnknownMemberId)?;
         let step = classic.join(now_ms, join, random);
-        let answers = self.take(cell, held, now_ms, removed, step);
-        held.membership.forget_if_unused();
-        Ok(answers)
+        Ok(self.take(cell, held, now_ms, removed, step))
     }
 
     /// Makes a group without members one of the classic protocol, and returns what is to be removed.
@@ -140,34 +165,31 @@ impl Coordinator {
         kind: Kind,
         act: impl FnOnce(&mut ClassicGroup) -> classic::Step,
     ) -> Answers {
-        let nobody = || Answers::one(request, kind.refusal(GroupError::UnknownMemberId, ""));
-        let Some(cell) = self.known(group) else { return nobody() };
-        let mut held = match self.lock(&cell, now_ms) {
-            Ok(held) => held,
-            Err(error) => return Answers::refused(group, request, error.into(), kind),
+        let Some(cell) = self.known(group) else {
+            let why = GroupError::UnknownMemberId.into();
+            return Answers::refused(group, request, why, kind);
         };
-        let Some(classic) = held.classic() else { return nobody() };
-        let step = act(classic);
-        let answers = self.take(&cell, &mut held, now_ms, Vec::new(), step);
-        held.membership.forget_if_unused();
-        answers
+        self.step(now_ms, &cell, request, kind, |held| {
+            let step = act(held.classic().ok_or(GroupError::UnknownMemberId)?);
+            Ok(self.take(&cell, held, now_ms, Vec::new(), step))
+        })
     }
 
-    /// Stores what a step has decided, and gives the group up if that fails.
+    /// Appends what a step has decided, and gives the group up if that fails.
     fn take(
         &self,
-        cell: &Cell,
+        cell: &Arc<Cell>,
         held: &mut Held,
         now_ms: i64,
         mut states: Vec<StateBytes>,
         step: classic::Step,
-    ) -> Answers {
+    ) -> Decided {
         states.extend(classic_states(&step.records));
-        match persist(&self.inner.store, &cell.name, &states) {
-            Ok(()) => Answers { effects: step.effects, failures: Vec::new() },
+        match held.append(&self.inner.store, &batch_of(&cell.name, &states)) {
+            Ok(()) => Decided::new(cell, held, step.effects),
             Err(error) => {
                 let effects = self.give_up(cell, held, now_ms, step.effects);
-                Answers { effects, failures: vec![Failure { group: cell.name.clone(), error }] }
+                Decided::given_up(cell, effects, Failure { group: cell.name.clone(), error })
             }
         }
     }
@@ -200,8 +222,15 @@ impl Coordinator {
     ) -> Result<(), CoordinatorError> {
         let cell = self.known(group).ok_or(GroupError::UnknownMemberId)?;
         let mut held = self.lock(&cell, now_ms)?;
-        let classic = held.classic().ok_or(GroupError::UnknownMemberId)?;
-        Ok(classic.heartbeat(now_ms, member, generation)?)
+        let heard = match held.classic() {
+            Some(classic) => classic.heartbeat(now_ms, member, generation),
+            None => Err(GroupError::UnknownMemberId),
+        };
+        match heard {
+            // It is what it says it is.
+            Ok(()) => Ok(()),
+            Err(error) => self.unlocked(held, Err(error.into())),
+        }
     }
 
     /// A member of the newer protocol says what it knows, and hears what it shall do: see
@@ -223,22 +252,43 @@ impl Coordinator {
             None if joins => self.cell(group)?,
             None => return Err(GroupError::GroupIdNotFound.into()),
         };
-        let topics = self.topics().unwrap_or_default();
         let mut held = self.lock(&cell, now_ms)?;
+        let response = self.heartbeat_held(now_ms, &cell, &mut held, request);
+        match response {
+            Ok((response, false)) => Ok(response),
+            Ok((response, true)) => self.unlocked(held, Ok(response)).inspect_err(|_| {
+                // Nobody waits in a group of this protocol.
+                let mut held = self.lock_as_it_is(&cell);
+                drop(self.give_up(&cell, &mut held, now_ms, Vec::new()));
+            }),
+            Err(error) => self.unlocked(held, Err(error)),
+        }
+    }
+
+    /// The answer to a heartbeat, and whether it brings news: more than that the member is what it says.
+    fn heartbeat_held(
+        &self,
+        now_ms: i64,
+        cell: &Cell,
+        held: &mut Held,
+        request: &HeartbeatRequest,
+    ) -> Result<(HeartbeatResponse, bool), CoordinatorError> {
         held.version += 1;
+        let topics = self.topics().unwrap_or_default();
         if let Membership::Consumer(consumer) = &mut held.membership {
             let step = consumer.heartbeat(now_ms, request, &topics)?;
-            self.store_consumer(&cell, &mut held, now_ms, consumer_states(&step.records))?;
-            return Ok(step.response);
+            let is_news = !step.records.is_empty() || step.response.is_news_to(request);
+            self.append_consumer(cell, held, now_ms, consumer_states(&step.records))?;
+            return Ok((step.response, is_news));
         }
-        if !joins || held.membership.has_members() {
+        if !request.joins() || held.membership.has_members() {
             return Err(GroupError::GroupIdNotFound.into());
         }
         let config = self.inner.config.consumer.clone();
         let mut consumer = Box::new(ConsumerGroup::open(config, [], now_ms)?);
         let step = consumer.heartbeat(now_ms, request, &topics)?;
-        self.end_classic(now_ms, &cell, &mut held, consumer, consumer_states(&step.records))?;
-        Ok(step.response)
+        self.end_classic(now_ms, cell, held, consumer, consumer_states(&step.records))?;
+        Ok((step.response, true))
     }
 
     /// Makes a group without members one of the newer protocol.
@@ -256,59 +306,57 @@ impl Coordinator {
         };
         states.extend(records);
         held.membership = Membership::Consumer(consumer);
-        self.store_consumer(cell, held, now_ms, states)
+        self.append_consumer(cell, held, now_ms, states)
     }
 
-    fn store_consumer(
+    fn append_consumer(
         &self,
         cell: &Cell,
         held: &mut Held,
         now_ms: i64,
         states: Vec<StateBytes>,
     ) -> Result<(), CoordinatorError> {
-        persist(&self.inner.store, &cell.name, &states).map_err(|error| {
-            // Nobody waits in a group of this protocol.
+        let appended = held.append(&self.inner.store, &batch_of(&cell.name, &states));
+        appended.map_err(|error| {
             drop(self.give_up(cell, held, now_ms, Vec::new()));
             error.into()
         })
     }
 
     /// Does what is due in all groups: members whose time is over are removed, and those who waited
-    /// for them go on. To be called at [`next_deadline`](Coordinator::next_deadline), and after the
+    /// for them go on. What all of them decide is stored with one flush. To be called at [`next_deadline`](Coordinator::next_deadline), and after the
     /// clock was set; earlier it does nothing. Only groups in which something is due are looked at; but
     /// all of them after the clock was set back, once.
     pub fn tick(&self, now_ms: i64) -> Answers {
         let deadlines = &self.inner.deadlines;
         let is_set_back = deadlines.is_set_back(now_ms);
         let cells = if is_set_back { self.groups().all() } else { deadlines.until(now_ms) };
-        let mut answers = Answers::default();
+        let mut failures = Vec::new();
+        let mut steps = Vec::with_capacity(cells.len());
         for cell in cells {
-            if let Err(error) = self.tick_one(now_ms, &cell, &mut answers) {
-                answers.failures.push(Failure { group: cell.name.clone(), error });
+            match self.tick_one(now_ms, &cell) {
+                Ok(decided) => steps.push(decided),
+                Err(error) => failures.push(Failure { group: cell.name.clone(), error }),
             }
         }
+        let mut answers = self.tell(now_ms, steps);
+        answers.failures.extend(failures);
         answers
     }
 
-    fn tick_one(&self, now_ms: i64, cell: &Arc<Cell>, answers: &mut Answers) -> Result<(), Error> {
+    fn tick_one(&self, now_ms: i64, cell: &Arc<Cell>) -> Result<Decided, Error> {
         let mut held = self.lock(cell, now_ms)?;
         held.version += 1;
-        let taken = match &mut held.membership {
-            Membership::Classic(group) => {
-                let step = group.tick(now_ms);
-                self.take(cell, &mut held, now_ms, Vec::new(), step)
-            }
+        let (states, step) = match &mut held.membership {
+            Membership::Classic(group) => (Vec::new(), group.tick(now_ms)),
             Membership::Consumer(group) => {
-                let expired = group.tick(now_ms);
-                let states = consumer_states(&expired.records);
-                self.take(cell, &mut held, now_ms, states, classic::Step::default())
+                (consumer_states(&group.tick(now_ms).records), classic::Step::default())
             }
-            Membership::Unloaded | Membership::Nobody => Answers::default(),
+            Membership::Unloaded | Membership::Nobody => Default::default(),
         };
+        let decided = self.take(cell, &mut held, now_ms, states, step);
         held.membership.forget_if_unused();
-        answers.effects.extend(taken.effects);
-        answers.failures.extend(taken.failures);
-        Ok(())
+        Ok(decided)
     }
 
     /// When [`tick`](Coordinator::tick) has something to do, by the clock of the last calls. It

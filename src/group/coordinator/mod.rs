@@ -59,11 +59,15 @@
 //! # What is stored, and when it is told
 //!
 //! The records of a step are one batch of states, and flushed, whatever the store does with commits,
-//! before any answer goes out that relies on them: what a member was told survives a power cut. If
-//! they cannot be stored, everybody who waits is told
+//! before any answer goes out that relies on them: what a member was told survives a power cut. The
+//! same goes for refusals, and for what [`describe`](Coordinator::describe) and
+//! [`list`](Coordinator::list) show: the group as it is when they are called, once that is durable.
+//! Meanwhile other requests of the group go on, and all who wait share flushes.
+//!
+//! If the records cannot be stored, everybody who waits is told
 //! [`CoordinatorNotAvailable`](super::GroupError::CoordinatorNotAvailable), and the group goes on from
-//! what is stored. After a failed flush nobody knows what that is, so nothing is told any more until
-//! the store was opened anew.
+//! what is stored. After a failed flush nobody knows what that is, so nothing that is new is told any
+//! more until the store was opened anew.
 //!
 //! # Which protocol a group has
 //!
@@ -104,6 +108,7 @@ mod membership;
 #[cfg(test)]
 mod model_tests;
 mod ownership;
+mod settle;
 #[cfg(all(test, shuttle))]
 mod shuttle;
 pub mod stored;

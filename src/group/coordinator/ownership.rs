@@ -8,7 +8,7 @@ use super::{Coordinator, CoordinatorError, PartitionCommit, PartitionRefusal};
 use crate::batch::CommitBatch;
 use crate::group::GroupError;
 use crate::group::claims::{Claim, ClaimEpoch, Claimed, CommitMode, encode_claim, encode_mode};
-use crate::key::{Durability, Key, TopicPartition, check_name};
+use crate::key::{Key, TopicPartition, check_name};
 use crate::state::StateOwner;
 
 impl Coordinator {
@@ -45,7 +45,7 @@ impl Coordinator {
             put(&mut batch, of.topic(), of.partition(), &claim);
             claimed.push((before.and_then(|claim| claim.owner.clone()), claim));
         }
-        self.store_claims(&batch)?;
+        held.append(self.store(), &batch)?;
         let told = partitions.iter().zip(claimed).map(|(of, (before, claim))| {
             let epoch = claim.epoch;
             held.claims.put(of.topic(), of.partition(), claim);
@@ -56,7 +56,8 @@ impl Coordinator {
                 committed: self.store().fetch(Key::new(group, of.topic(), of.partition())),
             }
         });
-        Ok(told.collect())
+        let told = told.collect();
+        self.unlocked(held, Ok(told))
     }
 
     /// Gives claims up that are still the newest ones. From then on anyone may commit the partitions
@@ -84,11 +85,11 @@ impl Coordinator {
             }
             results.push(owned);
         }
-        self.store_claims(&batch)?;
+        held.append(self.store(), &batch)?;
         for ((of, epoch), _) in claims.iter().zip(&results).filter(|(_, result)| result.is_ok()) {
             held.claims.put(of.topic(), of.partition(), Claim { epoch: *epoch, owner: None });
         }
-        Ok(results)
+        self.unlocked(held, Ok(results))
     }
 
     pub(super) fn check_owned(
@@ -128,7 +129,7 @@ impl Coordinator {
         let cell = self.cell(group)?;
         let mut held = self.lock(&cell, now_ms)?;
         if held.membership.has_members() {
-            return Err(GroupError::NonEmptyGroup.into());
+            return self.unlocked(held, Err(GroupError::NonEmptyGroup.into()));
         }
         let mut batch = CommitBatch::new(group);
         let mut claims = Vec::with_capacity(offsets.len());
@@ -140,11 +141,11 @@ impl Coordinator {
             put(&mut batch, of.topic, of.partition, &claim);
             claims.push(claim);
         }
-        self.store_claims(&batch)?;
+        held.append(self.store(), &batch)?;
         for (of, claim) in offsets.iter().zip(claims) {
             held.claims.put(of.topic, of.partition, claim);
         }
-        Ok(())
+        self.unlocked(held, Ok(()))
     }
 
     /// Says which commits the group takes from now on. It is stored with the group.
@@ -162,9 +163,9 @@ impl Coordinator {
         let mut held = self.lock(&cell, now_ms)?;
         let mut batch = CommitBatch::new(group);
         batch.put_state(StateOwner::Membership, MODE, 0, &encode_mode(mode));
-        self.store_claims(&batch)?;
+        held.append(self.store(), &batch)?;
         held.claims.mode = mode;
-        Ok(())
+        self.unlocked(held, Ok(()))
     }
 
     /// Which commits the group takes.
@@ -173,7 +174,10 @@ impl Coordinator {
     ///
     /// Those of [`claim`](Coordinator::claim).
     pub fn commit_mode(&self, now_ms: i64, group: &str) -> Result<CommitMode, CoordinatorError> {
-        Ok(self.lock(&self.cell(group)?, now_ms)?.claims.mode)
+        let cell = self.cell(group)?;
+        let held = self.lock(&cell, now_ms)?;
+        let mode = held.claims.mode;
+        self.unlocked(held, Ok(mode))
     }
 
     /// The claim that follows on one.
@@ -184,13 +188,6 @@ impl Coordinator {
         let before = before.map_or(0, |claim| claim.epoch.0);
         let epoch = ClaimEpoch(self.store().durable_seq().get().max(before).saturating_add(1));
         Claim { epoch, owner }
-    }
-
-    /// What is in memory follows when this has succeeded. A failed flush may have left it on the disk
-    /// all the same; then nothing is committed any more by anyone until the store was opened anew.
-    fn store_claims(&self, batch: &CommitBatch) -> Result<(), CoordinatorError> {
-        self.store().commit_batch_with(batch, Durability::Synced)?;
-        Ok(())
     }
 }
 

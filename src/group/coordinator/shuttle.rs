@@ -8,13 +8,13 @@ use std::sync::Arc;
 use shuttle::Config;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 
-use super::{Committer, Coordinator, CoordinatorConfig, PartitionCommit};
+use super::{Committer, Coordinator, CoordinatorConfig, GroupDescription, PartitionCommit};
 use crate::group::classic::{
     ClassicConfig, CommitRequest, JoinRequest, LeaveRequest, MemberIdentity, Protocol, Reply,
     RequestId, SyncRequest,
 };
 use crate::sync::{Runs, thread};
-use crate::testkit::{FixedEnvironment, SimDisk};
+use crate::testkit::{FixedEnvironment, Op, SimDisk};
 use crate::{Durability, Key, NextOffset, Options, TopicPartition};
 
 fn explore(run: fn()) {
@@ -32,19 +32,22 @@ fn check(scheduler: impl Scheduler + 'static, run: fn()) {
 }
 
 fn coordinator() -> Coordinator {
+    coordinator_on(&SimDisk::new())
+}
+
+fn coordinator_on(disk: &SimDisk) -> Coordinator {
     let options = Options::new().segment_size(16 << 10).background(false);
     let options = options.durability(Durability::Buffered).environment(FixedEnvironment::new(1));
-    let store = options.open_in(SimDisk::new().dir()).unwrap();
+    let store = options.open_in(disk.dir()).unwrap();
     let classic = ClassicConfig::new().initial_rebalance_delay_ms(0);
     Coordinator::open(store, CoordinatorConfig::new().classic(classic), 0).unwrap()
 }
 
-/// A member that is alone and has its assignment.
-fn member(coordinator: &Coordinator) -> CommitRequest {
-    let join = JoinRequest {
-        request: RequestId(1),
+fn join(request: u64, instance: &str) -> JoinRequest {
+    JoinRequest {
+        request: RequestId(request),
         member_id: String::new(),
-        group_instance_id: Some("i".into()),
+        group_instance_id: Some(instance.into()),
         client_id: "c".into(),
         client_host: "h".into(),
         session_timeout_ms: 10_000,
@@ -53,8 +56,12 @@ fn member(coordinator: &Coordinator) -> CommitRequest {
         protocols: vec![Protocol { name: "range".into(), metadata: [].into() }],
         requires_member_id: true,
         can_skip_assignment: true,
-    };
-    let answers = coordinator.join(0, "g", join, 1);
+    }
+}
+
+/// A member that is alone and has its assignment.
+fn member(coordinator: &Coordinator) -> CommitRequest {
+    let answers = coordinator.join(0, "g", join(1, "i"), 1);
     let Reply::Join(Ok(joined)) = &answers.effects[0].reply else { panic!() };
     let member = MemberIdentity::fixed(&joined.member_id, "i");
     let sync = SyncRequest {
@@ -118,5 +125,69 @@ fn no_commit_of_an_owner_follows_on_the_next_claim() {
         alice.join().unwrap();
         let told = claimed.committed.map(|value| value.offset());
         assert_eq!(shown(&coordinator), told);
+    });
+}
+
+/// Whether nobody is a member any more by what a power cut would leave now.
+fn is_empty_on(disk: &SimDisk) -> bool {
+    let image = coordinator_on(&disk.power_cut(0));
+    is_empty(&image.describe(0, "g").unwrap())
+}
+
+fn is_empty(described: &GroupDescription) -> bool {
+    matches!(described, GroupDescription::Classic(group) if group.members.is_empty())
+}
+
+#[test]
+fn nothing_is_told_that_a_power_cut_would_take_back() {
+    explore(|| {
+        let disk = SimDisk::new();
+        let coordinator = coordinator_on(&disk);
+        let by = member(&coordinator);
+        let told = |body: fn(&Coordinator, &CommitRequest) -> bool| {
+            let (coordinator, by, disk) = (coordinator.clone(), by.clone(), disk.clone());
+            thread::spawn(move || assert!(!body(&coordinator, &by) || is_empty_on(&disk)))
+        };
+        let threads = [
+            told(|coordinator, by| {
+                let members = vec![by.member.clone()];
+                let leave = LeaveRequest { request: RequestId(3), members };
+                coordinator.leave(0, "g", leave).effects.len() == 1
+            }),
+            told(|coordinator, by| coordinator.heartbeat(0, "g", &by.member, 1).is_err()),
+            told(|coordinator, by| {
+                let commit = [PartitionCommit::new("t", 0, NextOffset(1))];
+                coordinator.commit(0, "g", by, &commit).is_err()
+            }),
+            told(|coordinator, _| is_empty(&coordinator.describe(0, "g").unwrap())),
+        ];
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn each_request_has_one_answer_when_a_flush_fails_that_several_wait_for() {
+    explore(|| {
+        let disk = SimDisk::new();
+        let coordinator = coordinator_on(&disk);
+        let by = member(&coordinator);
+        disk.fail_nth(Op::SyncFile, 0, std::io::ErrorKind::Other);
+        let joining = coordinator.clone();
+        let joining = thread::spawn(move || joining.join(0, "g", join(4, "j"), 2).effects);
+        let leave = LeaveRequest { request: RequestId(5), members: vec![by.member] };
+        let mut effects = coordinator.leave(0, "g", leave).effects;
+        effects.extend(joining.join().unwrap());
+        effects.extend(coordinator.stop());
+        effects.sort_by_key(|effect| effect.request);
+        let answered: Vec<_> = effects.iter().map(|effect| effect.request.0).collect();
+        assert_eq!(answered, [4, 5]);
+        for effect in effects {
+            let is_refused = match effect.reply {
+                Reply::Join(joined) => joined.is_err(),
+                Reply::Leave(left) => left.is_err(),
+                Reply::Sync(_) => false,
+            };
+            assert!(is_refused, "the flush has failed");
+        }
     });
 }

@@ -142,3 +142,10 @@ pub struct HeartbeatResponse {
     /// beyond that, and then says so.
     pub assignment: Option<Partitions>,
 }
+
+impl HeartbeatResponse {
+    /// Whether it says more than that the member is what it says it is.
+    pub(in crate::group) fn is_news_to(&self, request: &HeartbeatRequest) -> bool {
+        self.member_epoch != request.member_epoch || self.assignment.is_some()
+    }
+}
