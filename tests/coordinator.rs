@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "coordinator/assignments.rs"]
+mod assignments;
 #[path = "coordinator/claims.rs"]
 mod claims;
 #[path = "classic/clients.rs"]

@@ -220,7 +220,7 @@ fn the_floors_know_only_those_below() {
                 "crate::segment",
                 "crate::{",
             ],
-            &["src/group/assign/", "src/group/modern/"],
+            &["src/group/assign/", "src/group/modern/", "src/group/consumer_protocol/"],
             "what is decided for a group follows from the arguments: it knows keys and errors, no store",
         ),
         (

@@ -9,6 +9,7 @@ use pagemark::group::assign::{
 use pagemark::group::classic::{
     JoinRequest, Joined, JoinedMember, MemberIdentity, Reply, RequestId,
 };
+use pagemark::group::consumer_protocol::{ConsumerAssignment, ConsumerSubscription};
 use pagemark::group::{Advice, GroupError};
 
 use super::host::{Host, join, protocol};
@@ -133,7 +134,7 @@ impl Client {
                 }
             }
             Reply::Sync(Ok(synced)) => {
-                self.share = decode_share(&synced.assignment);
+                self.share = ConsumerAssignment::decode(&synced.assignment).unwrap().partitions;
                 oracle.saw_share(self.generation, &self.member_id, &self.share);
                 self.phase = Phase::Working;
             }
@@ -163,37 +164,15 @@ fn lead(joined: &Joined) -> Vec<(String, Vec<u8>)> {
     };
     let members: Vec<_> = joined.members.iter().map(subscription).collect();
     let assignment = assignor.assign(&members, &partitions_per_topic()).unwrap();
-    assignment.iter().map(|(id, share)| (id.to_owned(), encode_share(share))).collect()
+    let encode = |share: &[TopicPartition]| ConsumerAssignment::new(share).encode();
+    assignment.iter().map(|(id, share)| (id.to_owned(), encode(share))).collect()
 }
 
 fn subscription(of: &JoinedMember) -> Subscription {
-    let subscription = Subscription::new(&of.member.member_id, topics(&of.metadata));
+    let subscription = ConsumerSubscription::decode(&of.metadata).unwrap();
+    let subscription = subscription.of_member(&of.member.member_id);
     match &of.member.group_instance_id {
         Some(instance_id) => subscription.group_instance_id(instance_id),
         None => subscription,
     }
-}
-
-/// The topics of a subscription that `host::protocol` has written.
-fn topics(metadata: &[u8]) -> Vec<String> {
-    let mut topics = Vec::new();
-    let mut rest = &metadata[6..];
-    for _ in 0..metadata[5] {
-        let (topic, behind) = rest[2..].split_at(usize::from(rest[1]));
-        topics.push(String::from_utf8(topic.into()).unwrap());
-        rest = behind;
-    }
-    topics
-}
-
-fn encode_share(share: &[TopicPartition]) -> Vec<u8> {
-    let texts: Vec<_> =
-        share.iter().map(|of| format!("{}:{}", of.topic(), of.partition())).collect();
-    texts.join(",").into_bytes()
-}
-
-fn decode_share(bytes: &[u8]) -> Vec<TopicPartition> {
-    let text = std::str::from_utf8(bytes).unwrap();
-    let parts = text.split(',').filter_map(|part| part.split_once(':'));
-    parts.map(|(topic, number)| TopicPartition::new(topic, number.parse().unwrap())).collect()
 }

@@ -7,6 +7,7 @@ use pagemark::group::classic::{
     ClassicConfig, ClassicGroup, ClassicState, CommitRequest, Effect, JoinRequest, Joined,
     LeaveRequest, MemberIdentity, Protocol, Record, Reply, RequestId, Step, SyncRequest,
 };
+use pagemark::group::consumer_protocol::ConsumerSubscription;
 
 pub(crate) const SESSION_MS: i32 = 10_000;
 pub(crate) const REBALANCE_MS: i32 = 60_000;
@@ -291,12 +292,6 @@ pub(crate) fn join_static(member_id: &str, instance_id: &str) -> JoinRequest {
 
 /// A protocol with a subscription in the bytes of Kafka's consumers.
 pub(crate) fn protocol(name: &str, topics: &[&str]) -> Protocol {
-    let mut metadata = vec![0, 1];
-    metadata.extend((topics.len() as i32).to_be_bytes());
-    for topic in topics {
-        metadata.extend((topic.len() as i16).to_be_bytes());
-        metadata.extend(topic.as_bytes());
-    }
-    metadata.extend((-1_i32).to_be_bytes());
+    let metadata = ConsumerSubscription::new(topics.iter().copied()).encode();
     Protocol { name: name.into(), metadata: metadata.into() }
 }

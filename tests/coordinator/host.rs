@@ -6,6 +6,7 @@ use pagemark::group::classic::{
     ClassicConfig, ClassicDescription, JoinRequest, LeaveRequest, MemberIdentity, Protocol, Reply,
     RequestId, SyncRequest,
 };
+use pagemark::group::consumer_protocol::ConsumerSubscription;
 use pagemark::group::coordinator::{
     Answers, CoordinatorConfig, CoordinatorError, GroupDescription, ListFilter, stored,
 };
@@ -48,7 +49,8 @@ pub(crate) struct Host {
 
 pub(crate) fn config(delay_ms: i32) -> CoordinatorConfig {
     let classic = ClassicConfig::new().initial_rebalance_delay_ms(delay_ms);
-    CoordinatorConfig::new().classic(classic)
+    // Nobody in here assigns what cannot be.
+    CoordinatorConfig::new().classic(classic).check_assignments(true)
 }
 
 pub(crate) fn open_store(disk: &SimDisk, seed: u64) -> pagemark::Result<OffsetStore> {
@@ -232,12 +234,6 @@ pub(crate) fn join(member_id: &str) -> JoinRequest {
 
 /// A protocol with a subscription in the bytes of Kafka's consumers.
 pub(crate) fn protocol(name: &str, topics: &[&str]) -> Protocol {
-    let mut metadata = vec![0, 1];
-    metadata.extend((topics.len() as i32).to_be_bytes());
-    for topic in topics {
-        metadata.extend((topic.len() as i16).to_be_bytes());
-        metadata.extend(topic.as_bytes());
-    }
-    metadata.extend((-1_i32).to_be_bytes());
+    let metadata = ConsumerSubscription::new(topics.iter().copied()).encode();
     Protocol { name: name.into(), metadata: metadata.into() }
 }

@@ -45,7 +45,7 @@ fn stable() -> (Host, MemberIdentity) {
     let request = host.join(&static_join);
     let Some(Reply::Join(Ok(joined))) = host.replies.get(&request) else { panic!() };
     let member = MemberIdentity::fixed(&joined.member_id, "i");
-    host.sync(&member, 1, &[(&member.member_id, b"orders:0")]);
+    host.sync(&member, 1, &[]);
     (host, member)
 }
 

@@ -85,7 +85,7 @@ impl ClassicGroup {
         self.is_for_consumers()
             && self.members.values().any(|member| {
                 let metadata = member.metadata(protocol).unwrap_or_default();
-                topics(&metadata).is_none_or(|topics| topics.contains(topic.as_bytes()))
+                topics(&metadata).is_none_or(|topics| topics.contains(topic))
             })
     }
 }

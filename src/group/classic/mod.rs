@@ -2,8 +2,8 @@
 //!
 //! Members join, the group picks one of them as the leader and one assignor that all of them have, the
 //! leader assigns, and every member gets its assignment with the answer to its sync. Each such round is
-//! a **generation**, and what is said of an older one is refused. Neither the group nor this module
-//! reads assignments: they are bytes between members.
+//! a **generation**, and what is said of an older one is refused. Assignments are bytes between members,
+//! which the group reads only if it is asked to [check](ClassicGroup::check_assignments) them.
 //!
 //! [`ClassicGroup`] is all of one group: a plain value that is called with a request and the time, and
 //! says what to store and what to answer. It has no store, no thread, no clock and no randomness, so

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use super::ClassicGroup;
 use super::clock::Timer;
+use super::member::metadata_for;
 use super::reply::{Reply, Step, Synced};
 use super::request::{MAX_MEMBER_BYTES, SyncRequest};
 use super::state::ClassicState;
 use crate::group::GroupError;
+use crate::group::consumer_protocol::{AssignmentError, check_assignments};
 
 impl ClassicGroup {
     /// A member asks for its assignment, and the leader brings those of all. The answer comes when
@@ -22,6 +24,43 @@ impl ClassicGroup {
             step.answer(request, Reply::Sync(Err(error)));
         }
         step
+    }
+
+    /// Whether the assignments that a sync brings can be, of a group of consumers and from its leader: each
+    /// partition is given out once, exists, and is of a topic that a member reads. Kafka does not ask.
+    ///
+    /// Where `partitions_per_topic` is `None`, all partitions exist. If a subscription cannot be read, its
+    /// member reads all topics.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them. Such a sync is refused and not passed on. The group has not changed then:
+    /// its leader may bring other assignments, and is removed if it brings none in time, as every member
+    /// that does not sync; the others begin anew without it.
+    pub fn check_assignments(
+        &self,
+        sync: &SyncRequest,
+        partitions_per_topic: Option<&BTreeMap<String, i32>>,
+    ) -> Result<(), AssignmentError> {
+        let is_leader = self.leader.as_ref() == Some(&sync.member.member_id);
+        let is_assigning = is_leader && self.state == ClassicState::CompletingRebalance;
+        if !is_assigning || !self.is_for_consumers() || self.check_sync(sync).is_err() {
+            return Ok(());
+        }
+        let protocol = self.protocol.as_deref().unwrap_or("");
+        let assigned: BTreeMap<&str, &[u8]> =
+            sync.assignments.iter().map(|(id, bytes)| (&id[..], &bytes[..])).collect();
+        let mut shares = Vec::with_capacity(self.members.len());
+        for (id, member) in &self.members {
+            let subscription =
+                metadata_for(protocol, &member.protocols).map_or(&[][..], |said| said);
+            shares.push((
+                &id[..],
+                subscription,
+                assigned.get(&id[..]).copied().unwrap_or_default(),
+            ));
+        }
+        check_assignments(&shares, partitions_per_topic)
     }
 
     fn check_sync(&self, sync: &SyncRequest) -> Result<(), GroupError> {

@@ -8,6 +8,7 @@ use crate::group::modern::ConsumerGroupConfig;
 pub struct CoordinatorConfig {
     pub(super) classic: ClassicConfig,
     pub(super) consumer: ConsumerGroupConfig,
+    pub(super) checks_assignments: bool,
 }
 
 impl CoordinatorConfig {
@@ -25,6 +26,15 @@ impl CoordinatorConfig {
     /// How groups of the newer protocol are set up.
     pub fn consumer(mut self, config: ConsumerGroupConfig) -> CoordinatorConfig {
         self.consumer = config;
+        self
+    }
+
+    /// Whether what the leaders of consumers assign is read and refused where it cannot be: see
+    /// [`ClassicGroup::check_assignments`](crate::group::classic::ClassicGroup::check_assignments). Kafka
+    /// does not ask, and neither does a coordinator that is not told to, as members may speak a protocol of
+    /// their own under the name of consumers.
+    pub fn check_assignments(mut self, check: bool) -> CoordinatorConfig {
+        self.checks_assignments = check;
         self
     }
 }

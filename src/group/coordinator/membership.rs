@@ -12,6 +12,7 @@ use crate::group::classic::{
     self, ClassicGroup, Effect, JoinRefusal, JoinRequest, LeaveRequest, MemberIdentity, Reply,
     RequestId, SyncRequest,
 };
+use crate::group::consumer_protocol::AssignmentError;
 use crate::group::modern::{ConsumerGroup, HeartbeatRequest, HeartbeatResponse};
 use crate::sync::atomic::Ordering;
 
@@ -24,6 +25,9 @@ pub struct Answers {
     /// The groups whose changes could not be stored. Whoever waited there has been answered with
     /// [`GroupError::CoordinatorNotAvailable`].
     pub failures: Vec<Failure>,
+    /// What was wrong with the assignments of a leader whose sync was
+    /// [refused](super::CoordinatorConfig::check_assignments).
+    pub refused_assignment: Option<AssignmentError>,
 }
 
 /// A group that was given up, because what it had decided could not be stored.
@@ -37,7 +41,7 @@ pub struct Failure {
 
 impl Answers {
     fn one(request: RequestId, reply: Reply) -> Answers {
-        Answers { effects: vec![Effect { request, reply }], failures: Vec::new() }
+        Answers { effects: vec![Effect { request, reply }], ..Answers::default() }
     }
 
     fn refused(group: &str, request: RequestId, why: CoordinatorError, kind: Kind) -> Answers {
@@ -147,7 +151,28 @@ impl Coordinator {
 
     /// A member of the classic protocol syncs: see [`ClassicGroup::sync`].
     pub fn sync(&self, now_ms: i64, group: &str, sync: SyncRequest) -> Answers {
-        self.with_classic(now_ms, group, sync.request, Kind::Sync, |group| group.sync(now_ms, sync))
+        let mut refused_assignment = None;
+        let answers = self.with_classic(now_ms, group, sync.request, Kind::Sync, |group| {
+            let Err(error) = self.check_assignments(group, &sync) else {
+                return group.sync(now_ms, sync);
+            };
+            let reply = Reply::Sync(Err(error.group_error()));
+            refused_assignment = Some(error);
+            let effects = vec![Effect { request: sync.request, reply }];
+            classic::Step { effects, ..Default::default() }
+        });
+        Answers { refused_assignment, ..answers }
+    }
+
+    fn check_assignments(
+        &self,
+        group: &ClassicGroup,
+        sync: &SyncRequest,
+    ) -> Result<(), AssignmentError> {
+        if !self.inner.config.checks_assignments {
+            return Ok(());
+        }
+        group.check_assignments(sync, self.topics().as_deref())
     }
 
     /// Members of the classic protocol leave: see [`ClassicGroup::leave`].
