@@ -60,6 +60,8 @@ mod docs {
     struct Format;
     #[doc = include_str!("../docs/guides/commits.md")]
     struct GuideCommits;
+    #[doc = include_str!("../docs/kafka.md")]
+    struct Kafka;
     #[doc = include_str!("../docs/observability.md")]
     struct Observability;
     #[doc = include_str!("../docs/operations.md")]

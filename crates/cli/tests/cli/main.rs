@@ -6,6 +6,7 @@ mod commands;
 mod dump;
 mod failures;
 mod groups;
+mod kafka;
 mod operate;
 mod reading;
 mod tail;
