@@ -37,7 +37,7 @@ Exit codes: 0 ok, 1 failure, 2 wrong usage, 3 damage found.";
 #[derive(Parser)]
 #[command(name = "pagemark", version, after_help = AFTER_HELP)]
 struct Cli {
-    /// The directory of the store [env: PAGEMARK_DIR, but not for tour]
+    /// The directory of the store [env: PAGEMARK_DIR, but not for bench and tour]
     #[arg(long, global = true, value_name = "DIR")]
     dir: Option<PathBuf>,
 
@@ -60,6 +60,7 @@ enum Command {
     Backup(commands::backup::Args),
     Salvage(commands::salvage::Args),
     Dump(commands::dump::Args),
+    Bench(commands::bench::Args),
     Tour(tour::Args),
     #[command(name = "__broker", hide = true)]
     Broker(tour::broker::Args),
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         Command::Backup(args) => commands::backup::run(&args, dir, &mut out),
         Command::Salvage(args) => commands::salvage::run(&args, dir, &mut out),
         Command::Dump(args) => commands::dump::run(&args, &mut out),
+        Command::Bench(args) => commands::bench::run(&args, dir, &mut out),
         Command::Tour(args) => tour::run(&args, dir, &mut out),
         Command::Broker(args) => tour::broker::run(&args),
         Command::Consumer(args) => tour::consumer::run(&args),

@@ -30,7 +30,15 @@ impl Bar {
     /// Shows how far it has come.
     pub(crate) fn show(&mut self, progress: Progress) {
         if let Some(line) = &mut self.line {
-            line.show(self.started.elapsed(), progress.done, progress.total);
+            let of = format!("of {} MiB", progress.total.max(1).div_ceil(1 << 20));
+            line.show(self.started.elapsed(), progress.done, progress.total, &of);
+        }
+    }
+
+    /// Shows which of several parts has come, and what it is called.
+    pub(crate) fn show_part(&mut self, part: u64, parts: u64, name: &str) {
+        if let Some(line) = &mut self.line {
+            line.show(self.started.elapsed(), part, parts, name);
         }
     }
 }
@@ -48,7 +56,7 @@ impl<W: Write> Line<W> {
         Line { doing, out, drawn: None }
     }
 
-    fn show(&mut self, elapsed: Duration, done: u64, total: u64) {
+    fn show(&mut self, elapsed: Duration, done: u64, total: u64, what: &str) {
         let due = self.drawn.map_or(PATIENCE, |drawn| drawn + PAUSE);
         if elapsed < due {
             return;
@@ -57,13 +65,12 @@ impl<W: Write> Line<W> {
         let (done, total) = (done.min(total), total.max(1));
         let share = |of: u64| (u128::from(of) * u128::from(done) / u128::from(total)) as usize;
         let bar = "#".repeat(share(CELLS));
-        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        // What stood there may have been longer.
         let _ = write!(
             self.out,
-            "\r{} [{bar:-<width$}] {:3} % of {} MiB",
+            "\r{} [{bar:-<width$}] {:3} % {what}\x1b[K",
             self.doing,
             share(100),
-            mib(total),
             width = CELLS as usize,
         );
         let _ = self.out.flush();
@@ -89,22 +96,22 @@ mod tests {
         let mut out = Vec::new();
         let mut line = Line::new("verifying", &mut out);
         for (ms, done) in [(0, 0), (999, 50), (1000, 1 << 20), (1099, 1 << 20), (1100, 3 << 20)] {
-            line.show(Duration::from_millis(ms), done, 2 << 20);
+            line.show(Duration::from_millis(ms), done, 2 << 20, "of 2 MiB");
         }
         drop(line);
         assert_eq!(
             String::from_utf8_lossy(&out),
-            "\rverifying [###############---------------]  50 % of 2 MiB\
-             \rverifying [##############################] 100 % of 2 MiB\r\u{1b}[K"
+            "\rverifying [###############---------------]  50 % of 2 MiB\u{1b}[K\
+             \rverifying [##############################] 100 % of 2 MiB\u{1b}[K\r\u{1b}[K"
         );
     }
 
     #[test]
     fn what_is_quick_shows_nothing_and_nothing_to_do_is_no_failure() {
         let mut out = Vec::new();
-        Line::new("verifying", &mut out).show(Duration::from_millis(999), 1, 2);
+        Line::new("verifying", &mut out).show(Duration::from_millis(999), 1, 2, "");
         assert!(out.is_empty());
-        Line::new("verifying", &mut out).show(Duration::from_secs(2), 0, 0);
-        assert!(String::from_utf8_lossy(&out).contains("]   0 % of 1 MiB"));
+        Line::new("verifying", &mut out).show(Duration::from_secs(2), 0, 0, "a part");
+        assert!(String::from_utf8_lossy(&out).contains("]   0 % a part"));
     }
 }

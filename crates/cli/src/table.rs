@@ -1,6 +1,7 @@
 //! Tables: padded columns for people, JSON and CSV for programs.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -29,6 +30,10 @@ pub(crate) enum Cell {
     Number(i64),
     /// How many times one number is another.
     Ratio(f64),
+    /// How often something happens in a second.
+    PerSecond(f64),
+    /// How long something took; nanoseconds for programs.
+    Elapsed(Duration),
     /// Yes or no.
     Flag(bool),
     /// A moment, in milliseconds since the Unix epoch.
@@ -55,6 +60,8 @@ impl Cell {
             Cell::Text(text) => visible(text),
             Cell::Number(number) => number.to_string(),
             Cell::Ratio(ratio) => format!("{ratio:.2}"),
+            Cell::PerSecond(rate) => rounded(*rate),
+            Cell::Elapsed(elapsed) => time::elapsed(*elapsed),
             Cell::Flag(flag) => if *flag { "yes" } else { "no" }.into(),
             Cell::Time(timestamp_ms) => time::utc(*timestamp_ms),
             Cell::Missing => "-".into(),
@@ -73,7 +80,8 @@ impl Serialize for Cell {
         match self {
             Cell::Text(text) => serializer.serialize_str(text),
             Cell::Number(number) | Cell::Time(number) => serializer.serialize_i64(*number),
-            Cell::Ratio(ratio) => serializer.serialize_f64(*ratio),
+            Cell::Ratio(number) | Cell::PerSecond(number) => serializer.serialize_f64(*number),
+            Cell::Elapsed(elapsed) => serializer.serialize_u128(elapsed.as_nanos()),
             Cell::Flag(flag) => serializer.serialize_bool(*flag),
             Cell::Missing => serializer.serialize_none(),
         }
@@ -194,7 +202,8 @@ impl Table {
                 match cell {
                     Cell::Text(text) => write_field(text, out)?,
                     Cell::Number(number) | Cell::Time(number) => write!(out, "{number}")?,
-                    Cell::Ratio(ratio) => write!(out, "{ratio}")?,
+                    Cell::Ratio(number) | Cell::PerSecond(number) => write!(out, "{number}")?,
+                    Cell::Elapsed(elapsed) => write!(out, "{}", elapsed.as_nanos())?,
                     Cell::Flag(flag) => write!(out, "{flag}")?,
                     Cell::Missing => {}
                 }
@@ -268,6 +277,23 @@ impl Serialize for JsonRow<'_> {
     }
 }
 
+/// A number of which three digits count, with its thousands apart; a small one has one decimal.
+pub(crate) fn rounded(number: f64) -> String {
+    if number < 10.0 {
+        return format!("{number:.1}");
+    }
+    let unit = 10_f64.powf(number.log10().floor() - 2.0).max(1.0);
+    let digits = format!("{:.0}", (number / unit).round() * unit);
+    let mut grouped = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
 /// A text on one line and without the power to move the cursor: names and metadata come from
 /// anywhere.
 pub(crate) fn visible(text: &str) -> String {
@@ -300,6 +326,23 @@ mod tests {
             "[\n  {\"group\":\"a,\\n\\\"b\\\"\",\"offset\":7,\"at_ms\":0},\n  \
              {\"group\":\"\",\"offset\":null,\"at_ms\":null}\n]\n"
         );
+    }
+
+    #[test]
+    fn rates_and_times_are_short_for_people_and_exact_for_programs() {
+        let mut table = Table::new(&[("RATE", "rate"), ("TOOK", "took_ns")]);
+        table
+            .push(vec![Cell::PerSecond(4_056_789.5), Cell::Elapsed(Duration::from_nanos(124_400))]);
+        assert_eq!(printed(&table, Format::Table), "RATE       TOOK\n4,060,000  124 µs\n");
+        assert_eq!(printed(&table, Format::Csv), "rate,took_ns\n4056789.5,124400\n");
+        assert_eq!(
+            printed(&table, Format::Json),
+            "[\n  {\"rate\":4056789.5,\"took_ns\":124400}\n]\n"
+        );
+        let numbers = [0.0, 9.94, 10.4, 99.6, 999.4, 999.6, 1234.0, 99_950.0, 1e9];
+        let expected =
+            ["0.0", "9.9", "10", "100", "999", "1,000", "1,230", "100,000", "1,000,000,000"];
+        assert_eq!(numbers.map(rounded), expected);
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! Timestamps for people.
+//! Timestamps and times for people.
+
+use std::time::Duration;
 
 /// Milliseconds since the Unix epoch as RFC 3339 in UTC. What lies outside of the years 0 to 9999 is
 /// printed as the number that it is.
@@ -30,9 +32,45 @@ fn date(days: i64) -> (i64, i64, i64) {
     (cycle * 400 + year + turn, month, day)
 }
 
+/// How long something took, in a unit that fits, with three digits that count.
+pub(crate) fn elapsed(time: Duration) -> String {
+    let ns = time.as_nanos() as f64;
+    // Up to what is rounded to a thousand of it.
+    let units = [(1.0, "ns"), (1e3, "µs"), (1e6, "ms")];
+    let fitting = units.into_iter().find(|(unit, _)| ns / unit < 999.5);
+    let (unit, name) = fitting.unwrap_or((1e9, "s"));
+    match ns / unit {
+        short if short < 9.995 && unit > 1.0 => format!("{short:.2} {name}"),
+        short if short < 99.95 && unit > 1.0 => format!("{short:.1} {name}"),
+        long => format!("{long:.0} {name}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::utc;
+    use std::time::Duration;
+
+    use super::{elapsed, utc};
+
+    #[test]
+    fn three_digits_in_a_unit_that_fits() {
+        for (ns, expected) in [
+            (0, "0 ns"),
+            (93, "93 ns"),
+            (999, "999 ns"),
+            (1_000, "1.00 µs"),
+            (9_994, "9.99 µs"),
+            (9_996, "10.0 µs"),
+            (124_400, "124 µs"),
+            (999_499, "999 µs"),
+            (999_500, "1.00 ms"),
+            (16_700_000, "16.7 ms"),
+            (2_345_000_000, "2.35 s"),
+            (3_600_000_000_000, "3600 s"),
+        ] {
+            assert_eq!(elapsed(Duration::from_nanos(ns)), expected);
+        }
+    }
 
     #[test]
     fn known_moments() {

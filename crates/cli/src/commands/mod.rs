@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod backup;
+pub(crate) mod bench;
 pub(crate) mod commit;
 pub(crate) mod compact;
 pub(crate) mod delete;

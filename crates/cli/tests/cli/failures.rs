@@ -47,6 +47,11 @@ fn wrong_usage_exits_with_2() {
         "tail --dir s --interval 0",
         "tail --dir s --interval -1",
         "tail --dir s --group= --once",
+        "bench --seconds 0",
+        "bench --threads 0",
+        "bench --threads 1,257",
+        "bench --threads 1,,2",
+        "bench --format xml",
         "tour --records 20 --commit-every 11",
         "tour --records 3",
         "tour --records 1000001",
@@ -104,6 +109,7 @@ fn help_has_examples_and_exits_with_0() {
         "backup",
         "salvage",
         "dump",
+        "bench",
         "tour",
     ] {
         let help = place.run(&format!("{command} --help")).ok();

@@ -1,6 +1,7 @@
 //! The program as its users run it: each command end to end, with every documented exit code.
 
 mod agree;
+mod bench;
 mod care;
 mod commands;
 mod dump;
