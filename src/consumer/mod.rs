@@ -63,11 +63,17 @@
 
 mod acks;
 mod commits;
+mod member;
 mod position;
 
 pub use acks::{AckLimits, AckTracker, DELTAS_PER_STATE};
 pub use commits::{
     AssignedPartition, Cause, CommitError, CommitPolicy, CommitReceipt, CommitTarget, Committer,
     NotStored, PartitionCommit, StoreDurable, StoreTarget, Unstored,
+};
+pub use member::{
+    ClientError, Consumer, ConsumerError, ConsumerListener, ConsumerOptions, ConsumerPartition,
+    ConsumerRecord, CoordinatorClient, GroupClient, Heartbeat, HeartbeatAnswer, MemberEpoch,
+    MemberTarget, MemoryLog, PollResult, Read, RecordLog, RecordSource, StoredOffset,
 };
 pub use position::{LogBounds, Position, Reset, ResetReason, StartPolicy};

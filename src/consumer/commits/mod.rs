@@ -25,6 +25,7 @@ use std::time::Duration;
 pub use self::partition::AssignedPartition;
 pub use self::policy::CommitPolicy;
 pub use self::receipt::CommitReceipt;
+pub(super) use self::store::acks_of;
 pub use self::store::{StoreDurable, StoreTarget};
 pub use self::target::{Cause, CommitError, CommitTarget, PartitionCommit};
 
@@ -162,6 +163,14 @@ impl<T: CommitTarget> Committer<T> {
         Ok(())
     }
 
+    /// Whether a commit of a partition that was given away is still under way. If not, what is
+    /// committed may be read now.
+    pub(in crate::consumer) fn is_leaving(&mut self, partition: &TopicPartition) -> bool {
+        self.shared.look();
+        self.settle();
+        self.shared.line().leaving.contains_key(partition)
+    }
+
     /// The partitions that are assigned, in order.
     pub fn assigned(&self) -> impl Iterator<Item = &TopicPartition> {
         self.partitions.keys()
@@ -189,11 +198,18 @@ impl<T: CommitTarget> Committer<T> {
     /// commit is made again after the [backoff](CommitPolicy::retry_backoff).
     pub fn tick(&mut self, now_ms: i64) -> std::result::Result<(), CommitError> {
         let before = self.look_after(now_ms);
-        if self.automatic.is_none() && self.schedule.is_due(&self.policy, now_ms, self.done) {
+        if self.is_due(now_ms) {
+            self.schedule = Schedule::new(&self.policy, now_ms);
             self.automatic = Some(self.commit_async());
             return before.and(self.look_after(now_ms));
         }
         before
+    }
+
+    /// Whether [`tick`](Committer::tick) would commit now: the moment to
+    /// [acknowledge](AssignedPartition::acknowledge) what was completed out of order.
+    pub fn is_due(&mut self, now_ms: i64) -> bool {
+        self.automatic.is_none() && self.schedule.is_due(&self.policy, now_ms, self.done)
     }
 
     /// Moves on what is under way, and says what came of the automatic commit, if that is over.

@@ -107,6 +107,16 @@ impl<'a> AssignedPartition<'a> {
         self.assigned.position.rewind(to)
     }
 
+    /// [`Position::pause`]: nothing is to be read for now.
+    pub fn pause(&mut self) {
+        self.assigned.position.pause();
+    }
+
+    /// [`Position::resume`]: reads on.
+    pub fn resume(&mut self) {
+        self.assigned.position.resume();
+    }
+
     /// [`Position::check_range`]: looks whether the position is in the log.
     ///
     /// # Errors
@@ -140,12 +150,7 @@ impl<'a> AssignedPartition<'a> {
     ///
     /// As [`done`](AssignedPartition::done).
     pub fn acknowledge(&mut self, acks: &mut AckTracker) -> Result<bool> {
-        let watermark = acks.watermark();
-        if watermark > self.position().next() {
-            // The epoch of records that were not read is not known.
-            self.advance(watermark, None)?;
-        }
-        let is_more = self.done(watermark)?;
+        let is_more = self.follow(acks)?;
         if acks.is_changed() {
             let mut bytes = Vec::new();
             if acks.needs_state() {
@@ -157,6 +162,16 @@ impl<'a> AssignedPartition<'a> {
             }
         }
         Ok(is_more)
+    }
+
+    /// What [`acknowledge`](AssignedPartition::acknowledge) does to the position, and nothing else.
+    pub(in crate::consumer) fn follow(&mut self, acks: &AckTracker) -> Result<bool> {
+        let watermark = acks.watermark();
+        if watermark > self.position().next() {
+            // The epoch of records that were not read is not known.
+            self.advance(watermark, None)?;
+        }
+        self.done(watermark)
     }
 
     /// Sets the bytes that the target keeps beside the offset. The next commit takes them along, also

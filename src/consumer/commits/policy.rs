@@ -13,7 +13,7 @@ pub struct CommitPolicy {
     pub(super) every: Option<u64>,
     pub(super) on_revoke: bool,
     pub(super) on_close: bool,
-    pub(super) retry_backoff: Duration,
+    pub(in crate::consumer) retry_backoff: Duration,
 }
 
 impl CommitPolicy {
@@ -95,18 +95,14 @@ impl Schedule {
         *self = Schedule { due: Some(due(now_ms, policy.retry_backoff)), is_retry: true };
     }
 
-    /// Whether a commit is due, after so many records. If so, the next interval begins.
+    /// Whether a commit is due, after so many records.
     pub(super) fn is_due(&mut self, policy: &CommitPolicy, now_ms: i64, done: u64) -> bool {
         if let Some(Due { at_ms, wait }) = &mut self.due {
             // A clock that was set back must not put the commit off.
             *at_ms = due(now_ms, *wait).at_ms.min(*at_ms);
         }
         let is_enough = policy.every.is_some_and(|every| done >= every) && !self.is_retry;
-        let is_due = is_enough || self.due.is_some_and(|due| now_ms >= due.at_ms);
-        if is_due {
-            *self = Schedule::new(policy, now_ms);
-        }
-        is_due
+        is_enough || self.due.is_some_and(|due| now_ms >= due.at_ms)
     }
 }
 

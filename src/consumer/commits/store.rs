@@ -1,14 +1,13 @@
 //! A store as the target of the commits of one group.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::target::{CommitError, CommitTarget, PartitionCommit};
 use crate::batch::CommitBatch;
 use crate::consumer::acks::{AckLimits, AckTracker};
 use crate::consumer::position::Position;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::key::{Durability, TopicPartition};
 use crate::state::StateChange;
 use crate::state::StateOwner::Acks;
@@ -46,14 +45,24 @@ impl StoreTarget {
         limits: AckLimits,
     ) -> Result<AckTracker> {
         let (topic, part) = (partition.topic(), partition.partition());
-        if let Some(bytes) = self.store.state(&self.group, Acks, topic, part) {
-            let acks = AckTracker::restore(&bytes, limits)?;
-            if [Some(position.next()), position.committed()] == [Some(acks.watermark()); 2] {
-                return Ok(acks);
-            }
-        }
-        AckTracker::new(position.next(), limits)
+        let state = self.store.state(&self.group, Acks, topic, part);
+        acks_of(state.as_deref(), position, limits)
     }
+}
+
+/// The completions that are stored beside the offset that a position begins at, or none.
+pub(in crate::consumer) fn acks_of(
+    state: Option<&[u8]>,
+    position: &Position,
+    limits: AckLimits,
+) -> Result<AckTracker> {
+    if let Some(bytes) = state {
+        let acks = AckTracker::restore(bytes, limits)?;
+        if [Some(position.next()), position.committed()] == [Some(acks.watermark()); 2] {
+            return Ok(acks);
+        }
+    }
+    AckTracker::new(position.next(), limits)
 }
 
 impl CommitTarget for StoreTarget {
@@ -76,32 +85,30 @@ impl CommitTarget for StoreTarget {
                 None => &mut batch,
             };
         }
-        let taken = self.store.commit_batch_with(&batch, Durability::Buffered).map_err(failed)?;
-        Ok(StoreDurable(self.store.durable(taken.seq())))
+        let taken = self
+            .store
+            .commit_batch_with(&batch, Durability::Buffered)
+            .map_err(CommitError::by_store)?;
+        Ok(StoreDurable::new(self.store.durable(taken.seq())))
     }
 }
 
-/// Whether a commit to a [`StoreTarget`] is durable.
+/// Whether a commit that went to a store is durable.
 #[derive(Debug)]
 pub struct StoreDurable(Durable);
+
+impl StoreDurable {
+    pub(in crate::consumer) fn new(durable: Durable) -> StoreDurable {
+        StoreDurable(durable)
+    }
+}
 
 impl Future for StoreDurable {
     type Output = std::result::Result<(), CommitError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(|done| done.map(drop).map_err(failed))
-    }
-}
-
-fn failed(error: Error) -> CommitError {
-    let kind = error.kind();
-    let cause = Arc::new(error);
-    match kind {
-        ErrorKind::Full | ErrorKind::QuotaExceeded => CommitError::RetryLater(cause),
-        ErrorKind::InvalidArgument
-        | ErrorKind::KeyTooLong
-        | ErrorKind::MetadataTooLarge
-        | ErrorKind::StateTooLarge => CommitError::Refused(cause),
-        _ => CommitError::Stop(cause),
+        Pin::new(&mut self.0)
+            .poll(context)
+            .map(|done| done.map(drop).map_err(CommitError::by_store))
     }
 }

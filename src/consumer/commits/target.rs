@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::error::{Error, ErrorKind};
+use crate::group::{Advice, GroupError};
 use crate::key::{Commit, TopicPartition};
 use crate::state::StateChange;
 
@@ -61,6 +63,37 @@ pub enum CommitError {
 pub type Cause = Arc<dyn StdError + Send + Sync>;
 
 impl CommitError {
+    /// What it means that a group refused these commits: as the [advice](GroupError::advice) says, and
+    /// all of the partitions are lost to a member that has to join again. So they are to one whose
+    /// group was deleted.
+    pub fn by_group(error: GroupError, commits: &[PartitionCommit<'_>]) -> CommitError {
+        let cause = Arc::new(error);
+        match error.advice() {
+            Advice::Retry => CommitError::RetryLater(cause),
+            Advice::Stop if error != GroupError::GroupIdNotFound => CommitError::Stop(cause),
+            Advice::Rejoin | Advice::Stop => {
+                let lost = commits.iter().map(|of| of.partition.clone()).collect();
+                CommitError::Rejoin { lost, cause }
+            }
+        }
+    }
+
+    /// What an error of the store means. A full disk and a quota are
+    /// [`RetryLater`](CommitError::RetryLater); names, metadata and states that it does not take are
+    /// [`Refused`](CommitError::Refused); everything else is [`Stop`](CommitError::Stop).
+    pub(in crate::consumer) fn by_store(error: Error) -> CommitError {
+        let kind = error.kind();
+        let cause = Arc::new(error);
+        match kind {
+            ErrorKind::Full | ErrorKind::QuotaExceeded => CommitError::RetryLater(cause),
+            ErrorKind::InvalidArgument
+            | ErrorKind::KeyTooLong
+            | ErrorKind::MetadataTooLarge
+            | ErrorKind::StateTooLarge => CommitError::Refused(cause),
+            _ => CommitError::Stop(cause),
+        }
+    }
+
     /// What the target said.
     pub fn cause(&self) -> &Cause {
         match self {

@@ -89,12 +89,35 @@ impl Position {
         log: &L,
         now_ms: i64,
     ) -> std::result::Result<(Position, Option<Reset>), L::Error> {
-        let Some(committed) = committed else {
+        let committed = committed.map(|found| (found.offset(), found.leader_epoch()));
+        Position::begin(committed, policy, log, now_ms)
+    }
+
+    /// The same, of a committed offset and its leader epoch.
+    pub(super) fn begin<L: LogBounds>(
+        committed: Option<(NextOffset, Option<i32>)>,
+        policy: StartPolicy,
+        log: &L,
+        now_ms: i64,
+    ) -> std::result::Result<(Position, Option<Reset>), L::Error> {
+        let Some((offset, leader_epoch)) = committed else {
             let reset = policy.reset(ResetReason::NoCommit, None, log, now_ms)?;
             return Ok((Position::at(reset.to, None, policy), Some(reset)));
         };
-        let mut position = Position::at(committed.offset(), committed.leader_epoch(), policy);
-        position.committed = Some(committed.offset());
+        let mut position = Position::at(offset, leader_epoch, policy);
+        position.committed = Some(offset);
+        let reset = position.check_range(log, now_ms)?;
+        Ok((position, reset))
+    }
+
+    /// Begins where the caller says, if that is in the log: what is committed does not count.
+    pub(super) fn begin_at<L: LogBounds>(
+        start: NextOffset,
+        policy: StartPolicy,
+        log: &L,
+        now_ms: i64,
+    ) -> std::result::Result<(Position, Option<Reset>), L::Error> {
+        let mut position = Position::at(checked(start)?, None, policy);
         let reset = position.check_range(log, now_ms)?;
         Ok((position, reset))
     }
