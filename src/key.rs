@@ -131,12 +131,18 @@ impl fmt::Display for NextOffset {
 ///
 /// Without [`timestamp_ms`](Commit::timestamp_ms) the store's clock gives the commit timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Commit<'a> {
-    pub(crate) offset: NextOffset,
-    pub(crate) leader_epoch: Option<i32>,
-    pub(crate) metadata: &'a str,
-    pub(crate) timestamp_ms: Option<i64>,
-    pub(crate) expire_at_ms: Option<i64>,
+    /// The next offset.
+    pub offset: NextOffset,
+    /// The leader epoch of the last record that was read, if it is known.
+    pub leader_epoch: Option<i32>,
+    /// The free text that is kept with the offset.
+    pub metadata: &'a str,
+    /// When it is committed, in milliseconds since the Unix epoch, unless that is when it is stored.
+    pub timestamp_ms: Option<i64>,
+    /// When the value may go, in milliseconds since the Unix epoch, if it may.
+    pub expire_at_ms: Option<i64>,
 }
 
 impl<'a> Commit<'a> {
