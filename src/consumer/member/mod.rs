@@ -222,12 +222,13 @@ impl<G: GroupClient, S: RecordSource, L: ConsumerListener> Consumer<G, S, L> {
     ///
     /// # Errors
     ///
-    /// As [`Committer::commit_sync`]. Behind [`CommitError::Rejoin`] the next poll says what is lost.
+    /// As [`Committer::commit_sync`]. What [`CommitError::Rejoin`] says to be lost was told to the
+    /// listener, too.
     pub fn commit_sync(&mut self, timeout: Duration) -> std::result::Result<(), CommitError> {
         self.acknowledge();
         let result = self.committer.commit_sync(timeout);
         if let Err(CommitError::Rejoin { .. }) = result {
-            self.member.hurry();
+            self.sweep_lost();
         }
         result
     }
@@ -245,6 +246,7 @@ impl<G: GroupClient, S: RecordSource, L: ConsumerListener> Consumer<G, S, L> {
     /// By partition, what was processed and is not known to be stored. It has left all the same.
     pub fn close(mut self, now_ms: i64, timeout: Duration) -> std::result::Result<(), NotStored> {
         self.target.set_now(now_ms);
+        self.sweep_lost();
         for reading in &mut self.readings {
             if let Ok(mut partition) = reading.handle(&mut self.committer) {
                 self.listener.revoked(&mut partition);
@@ -276,7 +278,7 @@ impl<G: GroupClient, S: RecordSource, L: ConsumerListener> Consumer<G, S, L> {
             Err(error @ CommitError::Stop(_)) => Err(ConsumerError::Commit(error)),
             Err(error) => {
                 if let CommitError::Rejoin { .. } = error {
-                    self.member.hurry();
+                    self.sweep_lost();
                 }
                 self.listener.failed(&ConsumerError::Commit(error));
                 Ok(())
@@ -286,6 +288,8 @@ impl<G: GroupClient, S: RecordSource, L: ConsumerListener> Consumer<G, S, L> {
 
     /// Lets the next commit take along what is complete out of order.
     fn acknowledge(&mut self) {
+        // What is lost is not in the commit, and somebody has to hear of it.
+        self.sweep_lost();
         for reading in &mut self.readings {
             reading.acknowledge(&mut self.committer, &mut self.listener);
         }

@@ -97,8 +97,7 @@ impl<G: GroupClient, S: RecordSource, L: ConsumerListener> Consumer<G, S, L> {
             Step::Record(record) => Ok(Some(record)),
             Step::Nothing => Ok(None),
             Step::Lost => {
-                let partition = Arc::clone(&reading.partition);
-                self.give_up_lost(&partition);
+                self.sweep_lost();
                 Ok(None)
             }
         }

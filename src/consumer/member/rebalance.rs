@@ -96,20 +96,28 @@ impl<G: GroupClient, S: RecordSource, L: ConsumerListener> Consumer<G, S, L> {
     fn lose_all(&mut self) {
         self.waiting.clear();
         let lost: Vec<_> = self.assigned().cloned().collect();
-        let stored = self.committer.lose(&lost);
-        self.readings.clear();
-        lost.iter().for_each(|partition| self.listener.lost(partition));
-        self.tell_unstored(stored);
+        self.lose(&lost);
     }
 
-    /// Gives a partition up that the committer has given up already. The group believes it to be this
-    /// member's, so nobody else gets it before the group has said otherwise.
-    pub(super) fn give_up_lost(&mut self, partition: &TopicPartition) {
-        self.readings.retain(|reading| *reading.partition != *partition);
-        self.listener.lost(partition);
-        let stored = self.committer.lose(std::slice::from_ref(partition));
-        self.tell_unstored(stored);
+    /// Gives up what a commit has shown to belong to others. The group believes it to be this
+    /// member's, so nobody else gets it before a heartbeat has said otherwise.
+    pub(super) fn sweep_lost(&mut self) {
+        let Self { readings, committer, .. } = self;
+        let is_lost = |reading: &&Reading<_>| committer.partition(&reading.partition).is_err();
+        let lost: Vec<_> =
+            readings.iter().filter(is_lost).map(|of| (*of.partition).clone()).collect();
+        if lost.is_empty() {
+            return;
+        }
         self.member.hurry();
+        self.lose(&lost);
+    }
+
+    fn lose(&mut self, lost: &[TopicPartition]) {
+        let stored = self.committer.lose(lost);
+        self.readings.retain(|reading| !lost.contains(&reading.partition));
+        lost.iter().for_each(|partition| self.listener.lost(partition));
+        self.tell_unstored(stored);
     }
 
     fn tell_unstored(&mut self, stored: Result<(), NotStored>) {
