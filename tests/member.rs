@@ -4,6 +4,8 @@ mod support;
 
 #[path = "member/net.rs"]
 mod net;
+#[path = "member/rules.rs"]
+mod rules;
 #[path = "member/simulation.rs"]
 mod simulation;
 #[path = "member/topic.rs"]

@@ -37,6 +37,8 @@ pub(crate) struct Net {
     pub(crate) lots: RefCell<Lots>,
     /// How often in a hundred something is lost.
     pub(crate) faults: Cell<u64>,
+    /// Whether nothing is said to be durable for now.
+    pub(crate) holds: Cell<bool>,
     pub(crate) taken: RefCell<BTreeMap<i32, History>>,
     pub(crate) fenced: Cell<u32>,
     pub(crate) lost: Cell<u32>,
@@ -50,6 +52,7 @@ impl Net {
             life: Cell::default(),
             lots: RefCell::new(Lots(seed)),
             faults: Cell::default(),
+            holds: Cell::default(),
             taken: RefCell::default(),
             fenced: Cell::default(),
             lost: Cell::default(),
@@ -192,8 +195,8 @@ impl Future for Delayed {
         if self.life != self.net.life.get() {
             return Poll::Ready(Err(CommitError::RetryLater(silence())));
         }
-        if self.polls > 0 {
-            self.polls -= 1;
+        if self.polls > 0 || self.net.holds.get() {
+            self.polls = self.polls.saturating_sub(1);
             self.net.waited.set(self.net.waited.get() + 1);
             return Poll::Pending;
         }

@@ -227,10 +227,10 @@ impl<G: GroupClient, S: RecordSource, L: ConsumerListener> Consumer<G, S, L> {
     pub fn commit_sync(&mut self, timeout: Duration) -> std::result::Result<(), CommitError> {
         self.acknowledge();
         let result = self.committer.commit_sync(timeout);
-        if let Err(CommitError::Rejoin { .. }) = result {
-            self.sweep_lost();
-        }
-        result
+        // Without what was lost on the way, the committer may have succeeded.
+        let swept = self.sweep_lost();
+        let lost = swept.as_ref().err().and_then(|lost| lost.partitions().first());
+        result.and(lost.map_or(Ok(()), |lost| Err(lost.error.clone())))
     }
 
     /// Asks for a commit of all that is processed, in one attempt, and returns at once.
@@ -246,7 +246,7 @@ impl<G: GroupClient, S: RecordSource, L: ConsumerListener> Consumer<G, S, L> {
     /// By partition, what was processed and is not known to be stored. It has left all the same.
     pub fn close(mut self, now_ms: i64, timeout: Duration) -> std::result::Result<(), NotStored> {
         self.target.set_now(now_ms);
-        self.sweep_lost();
+        let _ = self.sweep_lost();
         for reading in &mut self.readings {
             if let Ok(mut partition) = reading.handle(&mut self.committer) {
                 self.listener.revoked(&mut partition);
@@ -277,10 +277,9 @@ impl<G: GroupClient, S: RecordSource, L: ConsumerListener> Consumer<G, S, L> {
             Ok(()) => Ok(()),
             Err(error @ CommitError::Stop(_)) => Err(ConsumerError::Commit(error)),
             Err(error) => {
-                if let CommitError::Rejoin { .. } = error {
-                    self.sweep_lost();
-                }
                 self.listener.failed(&ConsumerError::Commit(error));
+                // The listener was told.
+                let _ = self.sweep_lost();
                 Ok(())
             }
         }
@@ -288,8 +287,8 @@ impl<G: GroupClient, S: RecordSource, L: ConsumerListener> Consumer<G, S, L> {
 
     /// Lets the next commit take along what is complete out of order.
     fn acknowledge(&mut self) {
-        // What is lost is not in the commit, and somebody has to hear of it.
-        self.sweep_lost();
+        // What is lost is not in the commit. The listener was told.
+        let _ = self.sweep_lost();
         for reading in &mut self.readings {
             reading.acknowledge(&mut self.committer, &mut self.listener);
         }

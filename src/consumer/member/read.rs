@@ -97,7 +97,8 @@ impl<G: GroupClient, S: RecordSource, L: ConsumerListener> Consumer<G, S, L> {
             Step::Record(record) => Ok(Some(record)),
             Step::Nothing => Ok(None),
             Step::Lost => {
-                self.sweep_lost();
+                // The listener was told.
+                let _ = self.sweep_lost();
                 Ok(None)
             }
         }

@@ -70,7 +70,6 @@ impl<G: GroupClient, S: RecordSource, L: ConsumerListener> Consumer<G, S, L> {
             Advice::Rejoin | Advice::Stop => {
                 self.lose_all();
                 self.member.end_life(now_ms, backoff);
-                self.target.set_member(&self.member.me);
                 Ok(())
             }
         }
@@ -89,38 +88,41 @@ impl<G: GroupClient, S: RecordSource, L: ConsumerListener> Consumer<G, S, L> {
         }
         let stored = self.committer.revoke(revoked, self.options.commit_timeout);
         self.readings.retain(|reading| !revoked.contains(&reading.partition));
-        self.tell_unstored(stored);
+        self.tell_unstored(&stored);
     }
 
     /// Gives everything up: the group has removed the member.
     fn lose_all(&mut self) {
         self.waiting.clear();
         let lost: Vec<_> = self.assigned().cloned().collect();
-        self.lose(&lost);
+        // The listener was told.
+        let _ = self.lose(&lost);
     }
 
     /// Gives up what a commit has shown to belong to others. The group believes it to be this
-    /// member's, so nobody else gets it before a heartbeat has said otherwise.
-    pub(super) fn sweep_lost(&mut self) {
+    /// member's, so nobody else gets it before a heartbeat has said otherwise. What was processed
+    /// there and is not stored is an error.
+    pub(super) fn sweep_lost(&mut self) -> Result<(), NotStored> {
         let Self { readings, committer, .. } = self;
         let is_lost = |reading: &&Reading<_>| committer.partition(&reading.partition).is_err();
         let lost: Vec<_> =
             readings.iter().filter(is_lost).map(|of| (*of.partition).clone()).collect();
         if lost.is_empty() {
-            return;
+            return Ok(());
         }
         self.member.hurry();
-        self.lose(&lost);
+        self.lose(&lost)
     }
 
-    fn lose(&mut self, lost: &[TopicPartition]) {
+    fn lose(&mut self, lost: &[TopicPartition]) -> Result<(), NotStored> {
         let stored = self.committer.lose(lost);
         self.readings.retain(|reading| !lost.contains(&reading.partition));
         lost.iter().for_each(|partition| self.listener.lost(partition));
-        self.tell_unstored(stored);
+        self.tell_unstored(&stored);
+        stored
     }
 
-    fn tell_unstored(&mut self, stored: Result<(), NotStored>) {
+    fn tell_unstored(&mut self, stored: &Result<(), NotStored>) {
         for unstored in stored.as_ref().err().map_or(&[][..], NotStored::partitions) {
             self.listener.unstored(unstored);
         }
