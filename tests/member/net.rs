@@ -39,6 +39,8 @@ pub(crate) struct Net {
     pub(crate) faults: Cell<u64>,
     /// Whether nothing is said to be durable for now.
     pub(crate) holds: Cell<bool>,
+    /// The heartbeat, of those to come, whose answer is lost.
+    pub(crate) loses: Cell<Option<u32>>,
     pub(crate) taken: RefCell<BTreeMap<i32, History>>,
     pub(crate) fenced: Cell<u32>,
     pub(crate) lost: Cell<u32>,
@@ -53,6 +55,7 @@ impl Net {
             lots: RefCell::new(Lots(seed)),
             faults: Cell::default(),
             holds: Cell::default(),
+            loses: Cell::default(),
             taken: RefCell::default(),
             fenced: Cell::default(),
             lost: Cell::default(),
@@ -136,7 +139,10 @@ impl GroupClient for Connection {
         now_ms: i64,
         heartbeat: &Heartbeat<'_>,
     ) -> Result<HeartbeatAnswer, ClientError> {
-        self.send(|| self.client().heartbeat(now_ms, heartbeat))
+        let answer = self.send(|| self.client().heartbeat(now_ms, heartbeat));
+        let loses = self.net.loses.get();
+        self.net.loses.set(loses.and_then(|more| more.checked_sub(1)));
+        if loses == Some(0) { Err(ClientError::NoAnswer(silence())) } else { answer }
     }
 
     fn fetch(

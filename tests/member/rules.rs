@@ -249,6 +249,22 @@ fn close_commits_and_leaves_and_says_what_it_could_not_store() {
 }
 
 #[test]
+fn close_commits_in_the_epoch_that_the_group_has_brought_it_to() {
+    let setting = setting(2);
+    let (mut first, _) = setting.alone(setup("a"));
+    read(&mut first, 0, 20);
+    let (mut second, _) = setting.alone(setup("b"));
+    assert!(second.poll(0).unwrap().is_none());
+    // It says that it has given a partition up, and does not hear which epoch that has led to.
+    setting.net.loses.set(Some(1));
+    assert!(first.poll(5_000).unwrap().is_none());
+    assert_eq!((first.member().epoch, first.assigned().count()), (1, 1));
+    first.processed(&tp(0), 6).unwrap();
+    first.close(5_001, Duration::ZERO).unwrap();
+    assert_eq!((setting.shown()[0], setting.members()), (Some(7), 1));
+}
+
+#[test]
 fn a_start_may_be_left_to_the_program() {
     let setting = setting(2);
     let options = setup("a").start(StartPolicy::None).commit(CommitPolicy::automatic());

@@ -15,10 +15,13 @@ use crate::key::{NextOffset, TopicPartition};
 /// another process sends what it is given and returns what comes back:
 ///
 /// - A heartbeat becomes a [`HeartbeatRequest`](crate::group::modern::HeartbeatRequest) there, and its
-///   response a [`HeartbeatAnswer`] here. Heartbeats of one member must arrive in the order in which
-///   they were sent, and none of a broken connection after one of the next.
+///   response a [`HeartbeatAnswer`] here.
 /// - A commit becomes a call of [`Coordinator::commit`](crate::group::Coordinator::commit), with the
 ///   epoch of the member as the generation. [`CommitError::by_group`] says what a refusal means.
+///
+/// What one member sends must arrive in the order in which it was sent, and nothing of a broken
+/// connection after something of the next one: an older commit in the same epoch would take the place of
+/// a newer one. What comes late from an earlier epoch is refused.
 ///
 /// `now_ms` is the time that the consumer was given last. A coordinator elsewhere has its own.
 pub trait GroupClient {

@@ -44,6 +44,11 @@ impl Member {
         self.me.epoch != JOIN_EPOCH
     }
 
+    /// Whether the group may have taken it further than it knows.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.is_member() && self.says_owned
+    }
+
     pub(super) fn subscribe(&mut self, topics: Vec<String>) {
         self.topics = Some(topics);
         self.says_topics = true;
