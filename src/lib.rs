@@ -62,6 +62,10 @@ mod docs {
     struct GuideCommits;
     #[doc = include_str!("../docs/kafka.md")]
     struct Kafka;
+    #[doc = include_str!("../docs/guides/delivery.md")]
+    struct GuideDelivery;
+    #[doc = include_str!("../docs/guides/resume.md")]
+    struct GuideResume;
     #[doc = include_str!("../docs/observability.md")]
     struct Observability;
     #[doc = include_str!("../docs/operations.md")]

@@ -13,6 +13,11 @@
 //! - [`Committer`] has all partitions of one consumer and makes commits of them, by itself or when it
 //!   is asked to. Where they go is a [`CommitTarget`]: a store, or a coordinator in front of one.
 //!
+//! And the fourth puts all of them together:
+//!
+//! - [`Consumer`] is one member of a group: it reads the partitions that the group assigns to it, and
+//!   commits what is processed. If you look for Kafka's consumer, begin there.
+//!
 //! ```
 //! use pagemark::consumer::{AckLimits, AckTracker, LogBounds, Position, StartPolicy};
 //! use pagemark::{Error, Key, NextOffset, OffsetStore};
