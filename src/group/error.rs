@@ -70,6 +70,24 @@ pub enum Advice {
 }
 
 impl GroupError {
+    #[rustfmt::skip]
+    const ALL: [GroupError; 19] = {
+        use GroupError::*;
+        [
+            CoordinatorNotAvailable, IllegalGeneration, InconsistentGroupProtocol, InvalidGroupId,
+            UnknownMemberId, InvalidSessionTimeout, RebalanceInProgress, UnsupportedVersion,
+            InvalidRequest, NonEmptyGroup, GroupIdNotFound, MemberIdRequired, GroupMaxSizeReached,
+            FencedInstanceId, GroupSubscribedToTopic, FencedMemberEpoch, UnreleasedInstanceId,
+            UnsupportedAssignor, StaleMemberEpoch,
+        ]
+    };
+
+    /// The error that has one of Kafka's numbers, for those who read it from a wire. `None` for what
+    /// no group answers.
+    pub fn from_code(code: i16) -> Option<GroupError> {
+        GroupError::ALL.into_iter().find(|error| error.code() == code)
+    }
+
     /// Kafka's number of the error.
     pub fn code(self) -> i16 {
         self.facts().0
@@ -173,9 +191,11 @@ mod tests {
     fn codes_and_names_are_those_of_kafka() {
         for (code, name, error, advice) in TABLE {
             assert_eq!((error.code(), error.name(), error.advice()), (code, name, advice));
+            assert_eq!(GroupError::from_code(code), Some(error));
             assert!(error.to_string().ends_with(&format!(" ({name})")), "{error}");
         }
         // The errors are in the order of their codes, so the table has each of them once.
         assert!(TABLE.iter().enumerate().all(|(i, row)| row.2 as usize == i));
+        assert_eq!(GroupError::from_code(0), None);
     }
 }
