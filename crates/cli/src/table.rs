@@ -96,8 +96,6 @@ pub(crate) type Column = (&'static str, &'static str);
 pub(crate) struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
-    /// Headings that stand above this many columns each.
-    headings: Vec<(&'static str, usize)>,
     /// The names of columns that people see only if something stands in them.
     optional: &'static [&'static str],
 }
@@ -105,19 +103,13 @@ pub(crate) struct Table {
 impl Table {
     /// An empty table.
     pub(crate) fn new(columns: &[Column]) -> Table {
-        Table { columns: columns.to_vec(), rows: Vec::new(), headings: Vec::new(), optional: &[] }
+        Table { columns: columns.to_vec(), rows: Vec::new(), optional: &[] }
     }
 
     /// Names columns that people see only if something stands in them. Programs find the same columns
     /// every time.
     pub(crate) fn optional(mut self, names: &'static [&'static str]) -> Table {
         self.optional = names;
-        self
-    }
-
-    /// Sets headings for groups of columns, which only people get to see.
-    pub(crate) fn headings(mut self, headings: Vec<(&'static str, usize)>) -> Table {
-        self.headings = headings;
         self
     }
 
@@ -225,7 +217,6 @@ impl Table {
                 *width = cell.chars().count().max(*width);
             }
         }
-        self.write_headings(&widths, out)?;
         for line in &lines {
             let mut padded = String::new();
             for (cell, width) in line.iter().zip(&widths) {
@@ -241,23 +232,6 @@ impl Table {
         let is_filled = |at: usize| self.rows.iter().any(|row| !matches!(row[at], Cell::Missing));
         let is_shown = |at: &usize| !self.optional.contains(&self.columns[*at].1) || is_filled(*at);
         (0..self.columns.len()).filter(is_shown).collect()
-    }
-
-    fn write_headings(&self, widths: &[usize], out: &mut dyn Write) -> io::Result<()> {
-        if self.headings.is_empty() {
-            return Ok(());
-        }
-        let (mut line, mut widths) = (String::new(), widths.iter());
-        for (heading, columns) in &self.headings {
-            // Each column is followed by two blanks; those behind the last one stay blank.
-            let width: usize = widths.by_ref().take(*columns).map(|width| width + 2).sum();
-            let width = width.saturating_sub(2);
-            match heading.is_empty() {
-                true => line.push_str(&format!("{:width$}  ", "")),
-                false => line.push_str(&format!("{:-<width$}  ", format!("-- {heading} "))),
-            }
-        }
-        writeln!(out, "{}", line.trim_end())
     }
 }
 
@@ -343,17 +317,6 @@ mod tests {
         let expected =
             ["0.0", "9.9", "10", "100", "999", "1,000", "1,230", "100,000", "1,000,000,000"];
         assert_eq!(numbers.map(rounded), expected);
-    }
-
-    #[test]
-    fn headings_span_their_columns() {
-        let mut table = Table::new(&[("P", "p"), ("A", "a"), ("BEHIND", "b"), ("A", "c")]);
-        table = table.headings(vec![("", 1), ("left", 2), ("right", 1)]);
-        table.push(vec![Cell::Number(0), Cell::Number(10), Cell::Number(2), Cell::Number(123_456)]);
-        assert_eq!(
-            printed(&table, Format::Table),
-            "   -- left --  -- right\nP  A   BEHIND  A\n0  10  2       123456\n"
-        );
     }
 
     #[test]

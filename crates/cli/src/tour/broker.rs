@@ -1,19 +1,28 @@
-//! `pagemark __broker`: the process that owns the store and answers the consumers.
+//! `pagemark __broker`: the process that owns the store, and coordinates the group.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use pagemark::{Key, NextOffset, OffsetStore, Options, RecoveryReport};
-use serde::{Deserialize, Serialize};
+use pagemark::group::classic::{CommitRequest, MemberIdentity};
+use pagemark::group::coordinator::{
+    CoordinatorConfig, CoordinatorError, GroupDescription, PartitionCommit,
+};
+use pagemark::group::host::Host;
+use pagemark::group::modern::{ConsumerGroupConfig, HeartbeatRequest, Partitions};
+use pagemark::{Key, NextOffset, OffsetStore, Options, StateChange, StateOwner};
 
-use super::client::GROUP;
-use crate::commands::commit::Level;
+use super::wire::{
+    Acks, Answer, Committed, GROUP, Group, Member, Offset, Opened, Order, PARTITIONS, Request,
+    TOPIC, Word, leave, line, say,
+};
 
 /// Part of `pagemark tour`.
 #[derive(clap::Args)]
@@ -25,56 +34,29 @@ pub(crate) struct Args {
     socket: PathBuf,
 
     #[arg(long)]
-    durability: Level,
-}
+    session_timeout_ms: u32,
 
-/// What opening the store came to, as the broker tells the tour.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Opened {
-    /// Whether it was created.
-    pub(super) created: bool,
-    /// Whether it had been closed in order.
-    pub(super) clean: bool,
-    /// Segments that were read.
-    pub(super) segments: u64,
-    /// Records that were read.
-    pub(super) records: u64,
-    /// Commits that were replayed.
-    pub(super) changes: u64,
-    /// Bytes of a torn tail that were cut off.
-    pub(super) cut_bytes: u64,
-    /// Milliseconds that it took.
-    pub(super) elapsed_ms: u64,
-}
-
-impl From<&RecoveryReport> for Opened {
-    fn from(report: &RecoveryReport) -> Opened {
-        Opened {
-            created: report.created,
-            clean: report.clean,
-            segments: report.segments,
-            records: report.records,
-            changes: report.changes,
-            cut_bytes: report.cut.as_ref().map_or(0, |cut| cut.bytes),
-            elapsed_ms: report.elapsed_ms,
-        }
-    }
+    #[arg(long)]
+    heartbeat_interval_ms: u32,
 }
 
 /// What all connections share.
 struct Broker {
-    store: OffsetStore,
-    /// Commits until the broker stops, so that it can be killed at a known point. Without such an
-    /// order it never gets there.
-    commits_left: AtomicI64,
+    host: Host,
+    /// Commits until the broker stops, so that it can be killed at a known point. Zero without such
+    /// an order.
+    commits_left: AtomicU64,
 }
 
 /// Opens the store, serves consumers, and obeys the orders on standard input until they end.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let store = Options::new().durability(args.durability.durability()).open(&args.store)?;
-    let opened = serde_json::to_string(&Opened::from(store.recovery_report()))?;
+    let store = Options::new().open(&args.store)?;
+    let opened = Opened::from(store.recovery_report());
+    let broker =
+        Arc::new(Broker { host: coordinate(&store, args)?, commits_left: AtomicU64::new(0) });
+    // One that was killed has left its socket behind.
+    let _ = fs::remove_file(&args.socket);
     let listener = UnixListener::bind(&args.socket).context("the broker's socket")?;
-    let broker = Arc::new(Broker { store, commits_left: AtomicI64::new(i64::MAX) });
     let server = Arc::clone(&broker);
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -83,27 +65,32 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             thread::spawn(move || broker.serve(stream));
         }
     });
-    say(&format!("ready {opened}"))?;
+    say(&Word::Ready(opened));
     for order in io::stdin().lines() {
-        let order = order?;
-        if let Some(commits) = order.strip_prefix("stop-after ") {
-            broker.commits_left.store(commits.parse()?, Ordering::Relaxed);
-            say("armed")?;
-        } else if order == "close" {
-            broker.store.clone().close()?;
-            return say("closed");
-        } else {
-            bail!("the broker does not know the order {order:?}");
+        match serde_json::from_str(&order?)? {
+            Order::StopAfter(commits) => {
+                broker.commits_left.store(commits, Ordering::Relaxed);
+                say(&Word::Armed);
+            }
+            Order::End => {
+                broker.host.stop();
+                return Ok(store.close()?);
+            }
+            order => bail!("the broker does not know the order {order:?}"),
         }
     }
-    bail!("the tour is gone")
+    leave()
 }
 
-/// Tells the tour something.
-pub(super) fn say(line: &str) -> Result<()> {
-    let mut out = io::stdout().lock();
-    let said = writeln!(out, "{line}").and_then(|()| out.flush());
-    said.context("the tour is gone")
+/// Takes over what the store has of the group, and watches over its members.
+fn coordinate(store: &OffsetStore, args: &Args) -> Result<Host> {
+    let consumer = ConsumerGroupConfig::new()
+        .session_timeout_ms(args.session_timeout_ms)
+        .heartbeat_interval_ms(args.heartbeat_interval_ms);
+    let host = Host::open(store.clone(), CoordinatorConfig::new().consumer(consumer))?;
+    host.coordinator().set_topics(BTreeMap::from([(TOPIC.to_owned(), PARTITIONS)]));
+    host.start_timer()?;
+    Ok(host)
 }
 
 impl Broker {
@@ -111,42 +98,136 @@ impl Broker {
         let mut reader = BufReader::new(stream);
         let mut request = String::new();
         while reader.read_line(&mut request)? > 0 {
-            let answer = self.answer(request.trim_end());
-            let answer = answer.unwrap_or_else(|error| format!("error {error}"));
-            reader.get_mut().write_all(format!("{answer}\n").as_bytes())?;
+            let answer = self.answer(serde_json::from_str(&request)?);
+            let answer = answer.unwrap_or_else(|error| match error {
+                CoordinatorError::Group(refusal) => Answer::Refused(refusal.code()),
+                error => Answer::Failed(error.to_string()),
+            });
+            reader.get_mut().write_all(line(&answer)?.as_bytes())?;
             request.clear();
         }
         Ok(())
     }
 
-    fn answer(&self, request: &str) -> Result<String> {
-        let words: Vec<&str> = request.split(' ').collect();
-        match words.as_slice() {
-            ["commit", topic, partition, next] => {
-                let key = Key::new(GROUP, topic, partition.parse()?);
-                let next = NextOffset(next.parse()?);
-                let begin = Instant::now();
-                self.store.commit(key, next)?;
-                let ns = begin.elapsed().as_nanos();
-                self.stop_if_ordered()?;
-                Ok(format!("ok {ns}"))
+    fn answer(&self, request: Request) -> Result<Answer, CoordinatorError> {
+        match request {
+            Request::Heartbeat { member, epoch, topics, rebalance_timeout_ms, owned } => {
+                let mut heartbeat = HeartbeatRequest::new(member, epoch);
+                if let Some(topics) = topics {
+                    heartbeat = heartbeat.topics(topics);
+                }
+                if let Some(ms) = rebalance_timeout_ms {
+                    heartbeat = heartbeat.rebalance_timeout_ms(ms);
+                }
+                if let Some(owned) = owned {
+                    heartbeat = heartbeat.owned(partitions(owned));
+                }
+                self.heartbeat(&heartbeat)
             }
-            ["fetch", topic, partition] => {
-                let value = self.store.fetch(Key::new(GROUP, topic, partition.parse()?));
-                Ok(value.map_or("none".into(), |value| format!("offset {}", value.offset())))
-            }
-            _ => bail!("unknown request {request:?}"),
+            Request::Fetch { member, epoch, partitions } => self.fetch(&member, epoch, &partitions),
+            Request::Commit { member, epoch, offsets } => self.commit(&member, epoch, &offsets),
+            Request::Describe => self.describe(),
         }
     }
 
+    fn heartbeat(&self, heartbeat: &HeartbeatRequest) -> Result<Answer, CoordinatorError> {
+        let response =
+            self.host.coordinator().consumer_heartbeat(self.host.now_ms(), GROUP, heartbeat)?;
+        Ok(Answer::Alive {
+            epoch: response.member_epoch,
+            interval_ms: response.heartbeat_interval_ms,
+            assigned: response.assignment.as_ref().map(numbers),
+        })
+    }
+
+    fn fetch(
+        &self,
+        member: &str,
+        epoch: i32,
+        partitions: &[i32],
+    ) -> Result<Answer, CoordinatorError> {
+        let coordinator = self.host.coordinator();
+        let names: Vec<_> = partitions.iter().map(|partition| (TOPIC, *partition)).collect();
+        let now_ms = self.host.now_ms();
+        let fetched = coordinator.fetch(now_ms, GROUP, Some(member), epoch, &names)?;
+        let committed = partitions.iter().zip(fetched).map(|(partition, offset)| {
+            let acks = coordinator.store().state(GROUP, StateOwner::Acks, TOPIC, *partition);
+            Some(Committed { next: offset?.offset().0, acks })
+        });
+        Ok(Answer::Offsets(committed.collect()))
+    }
+
+    fn commit(
+        &self,
+        member: &str,
+        epoch: i32,
+        offsets: &[Offset],
+    ) -> Result<Answer, CoordinatorError> {
+        let member = MemberIdentity::dynamic(member);
+        let by = CommitRequest { member, generation: epoch, is_transactional: false };
+        let commits: Vec<_> = offsets.iter().map(partition_commit).collect();
+        let begin = Instant::now();
+        let results = self.host.coordinator().commit(self.host.now_ms(), GROUP, &by, &commits)?;
+        let ns = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        if let Some(refusal) = results.into_iter().find_map(Result::err) {
+            return Ok(Answer::Failed(refusal.to_string()));
+        }
+        self.stop_if_ordered();
+        Ok(Answer::Done { ns })
+    }
+
     /// Waits for the kill, if its time has come: the commit is stored and not acknowledged.
-    fn stop_if_ordered(&self) -> Result<()> {
-        if self.commits_left.fetch_sub(1, Ordering::Relaxed) == 1 {
-            say("stopped")?;
+    fn stop_if_ordered(&self) {
+        let count = |left: u64| left.checked_sub(1);
+        let left = self.commits_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
+        if left == Ok(1) {
+            say(&Word::Stopped);
             loop {
                 thread::park();
             }
         }
-        Ok(())
+    }
+
+    fn describe(&self) -> Result<Answer, CoordinatorError> {
+        let coordinator = self.host.coordinator();
+        let described = coordinator.describe(self.host.now_ms(), GROUP)?;
+        let GroupDescription::Consumer(group) = described else {
+            return Ok(Answer::Failed("the group has members of another protocol".into()));
+        };
+        let members = group.members.into_iter().map(|member| Member {
+            id: member.member_id,
+            epoch: member.member_epoch,
+            partitions: numbers(&member.assigned),
+        });
+        let committed = |partition| coordinator.store().fetch(Key::new(GROUP, TOPIC, partition));
+        Ok(Answer::Group(Group {
+            epoch: group.group_epoch,
+            members: members.collect(),
+            committed: (0..PARTITIONS)
+                .map(|partition| committed(partition).map(|found| found.offset().0))
+                .collect(),
+        }))
+    }
+}
+
+fn numbers(partitions: &Partitions) -> Vec<i32> {
+    partitions.iter().map(|(_, partition)| partition).collect()
+}
+
+fn partitions(numbers: Vec<i32>) -> Partitions {
+    let mut partitions = Partitions::new();
+    for partition in numbers {
+        partitions.insert(TOPIC, partition);
+    }
+    partitions
+}
+
+fn partition_commit(offset: &Offset) -> PartitionCommit<'_> {
+    let commit = PartitionCommit::new(TOPIC, offset.partition, NextOffset(offset.next));
+    match &offset.acks {
+        Some(Acks::Put(bytes)) => commit.state(StateChange::Put(bytes)),
+        Some(Acks::Append(bytes)) => commit.state(StateChange::Append(bytes)),
+        Some(Acks::Delete) => commit.state(StateChange::Delete),
+        None => commit,
     }
 }

@@ -1,75 +1,56 @@
-//! How the tour's processes talk to the broker: one line for each request and each answer, over a
-//! Unix socket.
+//! A connection to the broker.
 
 use std::fmt;
-use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use super::wire::{Answer, Request, line};
 
-/// The topic of the tour.
-pub(super) const TOPIC: &str = "orders";
-/// The group of the tour.
-pub(super) const GROUP: &str = "tour";
+/// A connection to the broker, which is made anew when it was lost.
+pub(super) struct Client {
+    socket: PathBuf,
+    stream: Option<BufReader<UnixStream>>,
+}
 
-/// The broker is gone. This is part of the story; every other error ends it.
+/// The broker is not there, or died before it answered.
 #[derive(Debug)]
-pub(super) struct Lost;
+pub(super) struct Lost(io::Error);
 
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection to the broker was lost")
+        write!(f, "the broker cannot be reached: {}", self.0)
     }
 }
 
 impl std::error::Error for Lost {}
 
-/// A connection to the broker.
-pub(super) struct Client {
-    stream: BufReader<UnixStream>,
-}
-
 impl Client {
-    /// Connects to the broker that listens at `socket`.
-    pub(super) fn connect(socket: &Path) -> Result<Client> {
-        let stream = UnixStream::connect(socket).context("the broker cannot be reached")?;
-        Ok(Client { stream: BufReader::new(stream) })
+    /// A client of the broker that listens at `socket`, now or later.
+    pub(super) fn new(socket: &Path) -> Client {
+        Client { socket: socket.to_owned(), stream: None }
     }
 
-    /// Commits the next offset of a partition, and returns the nanoseconds that the store took.
-    pub(super) fn commit(&mut self, partition: i32, next: i64) -> Result<u64> {
-        let answer = self.ask(&format!("commit {TOPIC} {partition} {next}\n"))?;
-        match answer.strip_prefix("ok ").and_then(|ns| ns.parse().ok()) {
-            Some(ns) => Ok(ns),
-            None => bail!("the broker answered a commit with {answer:?}"),
+    /// Asks, and waits for the answer. After a failure nobody knows whether the broker has done it;
+    /// the next question makes a new connection.
+    pub(super) fn ask(&mut self, request: &Request) -> Result<Answer, Lost> {
+        let answer = self.exchange(request);
+        if answer.is_err() {
+            self.stream = None;
         }
+        answer.map_err(Lost)
     }
 
-    /// The committed offset of a partition.
-    pub(super) fn fetch(&mut self, partition: i32) -> Result<Option<i64>> {
-        let answer = self.ask(&format!("fetch {TOPIC} {partition}\n"))?;
-        match answer.strip_prefix("offset ") {
-            _ if answer == "none" => Ok(None),
-            Some(offset) => Ok(Some(offset.parse().context("the broker sent no number")?)),
-            None => bail!("the broker answered a fetch with {answer:?}"),
+    fn exchange(&mut self, request: &Request) -> io::Result<Answer> {
+        if self.stream.is_none() {
+            self.stream = Some(BufReader::new(UnixStream::connect(&self.socket)?));
         }
-    }
-
-    fn ask(&mut self, request: &str) -> Result<String> {
-        self.stream.get_mut().write_all(request.as_bytes()).map_err(lost)?;
+        let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
+        stream.get_mut().write_all(line(request)?.as_bytes())?;
         let mut answer = String::new();
-        self.stream.read_line(&mut answer).map_err(lost)?;
-        // An answer that has no end was not finished when the broker died.
-        answer.strip_suffix('\n').map(str::to_owned).ok_or_else(|| anyhow!(Lost))
-    }
-}
-
-fn lost(error: io::Error) -> anyhow::Error {
-    match error.kind() {
-        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof => {
-            Lost.into()
-        }
-        _ => anyhow!(error).context("the connection to the broker failed"),
+        stream.read_line(&mut answer)?;
+        // One that has no end was not finished when the broker died.
+        let answer = answer.strip_suffix('\n').ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok(serde_json::from_str(answer)?)
     }
 }

@@ -1,201 +1,325 @@
 //! `pagemark __consumer`: one consumer of the group.
 //!
-//! It processes records, which is to write each into its journal, and commits every few of them. The
-//! tour says on standard input which partitions it has and where each begins.
+//! It is a [`pagemark::consumer::Consumer`] in a process of its own: it processes records, which is to
+//! write each into its journal, and commits every few of them.
 
+mod log;
+mod remote;
+mod work;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use pagemark::consumer::{
+    AckLimits, CommitPolicy, Consumer as Member, ConsumerListener, ConsumerOptions,
+    ConsumerPartition, StartPolicy,
+};
+use pagemark::group::GroupError;
+use pagemark::{Environment, Error, SystemEnvironment, TopicPartition};
 
-use super::broker::say;
-use super::client::{Client, Lost};
+use self::log::Log;
+use self::remote::RemoteGroup;
+use self::work::Work;
+use super::client::Client;
 use super::journal::Writer;
-use crate::random::Random;
+use super::wire::{Answer, Offset, Order, Request, Start, TOPIC, Word, leave, say};
 
 /// After so many records the tour is told that there is progress.
 const PROGRESS: u64 = 1000;
+
+/// How long to wait for an order or for the next record. Heartbeats are sent in between.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// How long a commit may take, with all of its attempts.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Part of `pagemark tour`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[arg(long)]
+    socket: PathBuf,
+
+    #[arg(long)]
     journal: PathBuf,
 
+    /// The member id.
     #[arg(long)]
-    records: i64,
+    member: String,
 
     #[arg(long)]
-    commit_every: i64,
+    commit_every: u64,
 
     #[arg(long)]
     seed: u64,
 
-    /// Stop after so many records, before the next commit, and wait for the end.
+    /// Where each partition of the log ends at first.
     #[arg(long)]
-    stop_after: Option<u64>,
+    log_end: i64,
+
+    /// The member that it takes itself for at first, with its epoch and what that did not commit.
+    #[arg(long, requires_all = ["zombie_epoch", "late_commit"])]
+    zombie_of: Option<String>,
+
+    #[arg(long)]
+    zombie_epoch: Option<i32>,
+
+    #[arg(long, value_parser = parse_late, value_delimiter = ',')]
+    late_commit: Vec<(i32, i64)>,
 }
 
-/// What the tour says to a consumer.
-enum Order {
-    Connect(PathBuf),
-    /// Partitions and where each begins. They come all at once, so that the order of a consumer's
-    /// records depends on the seed alone.
-    Assign(Vec<(i32, i64)>),
-    Finish,
+/// One partition of a late commit, as `partition:next`.
+fn parse_late(text: &str) -> Result<(i32, i64)> {
+    let (partition, next) = text.split_once(':').context("a late commit has two numbers")?;
+    Ok((partition.parse()?, next.parse()?))
 }
 
-impl Order {
-    fn parse(line: &str) -> Result<Order> {
-        if let Some(socket) = line.strip_prefix("connect ") {
-            return Ok(Order::Connect(socket.into()));
-        }
-        if let Some(starts) = line.strip_prefix("assign ") {
-            return Ok(Order::Assign(starts.split(' ').map(parse_start).collect::<Result<_>>()?));
-        }
-        match line {
-            "finish" => Ok(Order::Finish),
-            _ => bail!("the consumer does not know the order {line:?}"),
-        }
+/// The partitions of the consumer, as they come and go.
+#[derive(Default)]
+struct News {
+    owned: BTreeSet<i32>,
+    begun: Vec<Start>,
+    is_new: bool,
+    is_lost: bool,
+}
+
+/// Writes down what happens to the partitions.
+struct Listener<'a>(&'a RefCell<News>);
+
+impl ConsumerListener for Listener<'_> {
+    fn assigned(&mut self, of: &mut ConsumerPartition<'_>) {
+        let mut news = self.0.borrow_mut();
+        let partition = of.topic_partition().partition();
+        let complete = of.acks().map(|acks| acks.ranges().collect());
+        news.owned.insert(partition);
+        news.begun.push(Start {
+            partition,
+            next: of.position().next().0,
+            complete: complete.unwrap_or_default(),
+        });
+        news.is_new = true;
+    }
+
+    fn revoked(&mut self, of: &mut ConsumerPartition<'_>) {
+        let mut news = self.0.borrow_mut();
+        news.owned.remove(&of.topic_partition().partition());
+        news.is_new = true;
+    }
+
+    fn lost(&mut self, _partition: &TopicPartition) {
+        self.0.borrow_mut().is_lost = true;
     }
 }
 
-/// One partition of an assignment, as `partition:start`.
-fn parse_start(text: &str) -> Result<(i32, i64)> {
-    let (partition, start) = text.split_once(':').context("an assignment has two numbers")?;
-    Ok((partition.parse()?, start.parse()?))
-}
-
-/// A partition that the consumer has.
-struct Assigned {
-    partition: i32,
-    /// The next record to process.
-    next: i64,
-    /// The next offset that was acknowledged, or where the consumer began.
-    committed: i64,
-}
+type Logs = Box<dyn FnMut(&TopicPartition) -> Result<Log, Error>>;
 
 struct Consumer<'a> {
     args: &'a Args,
-    journal: Writer,
-    broker: Option<Client>,
-    assigned: Vec<Assigned>,
-    random: Random,
-    processed: u64,
+    member: Member<RemoteGroup<'a>, Logs, Listener<'a>>,
+    journal: &'a RefCell<Writer>,
+    news: &'a RefCell<News>,
+    log_end: Rc<Cell<i64>>,
+    work: Work,
+    /// How many records are to be finished until it stops, if it is to.
+    stops_after: Option<u64>,
+    finished: u64,
+    /// The ends of the log that the tour was told of, by partition.
+    told: BTreeMap<i32, i64>,
 }
 
-/// Consumes until it is told to finish, or until the tour is gone.
+/// Consumes until it is told to end, or until the tour is gone.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let mut consumer = Consumer {
-        args,
-        journal: Writer::create(&args.journal)?,
-        broker: None,
-        assigned: Vec::new(),
-        random: Random::new(args.seed),
-        processed: 0,
-    };
+    let journal = RefCell::new(Writer::create(&args.journal)?);
     let orders = listen();
+    let mut client = Client::new(&args.socket);
+    if let (Some(member), Some(epoch)) = (&args.zombie_of, args.zombie_epoch) {
+        commit_late(args, &mut client, member, epoch, &journal)?;
+    }
+    let news = RefCell::default();
+    let mut consumer = Consumer::new(args, client, &journal, &news);
     loop {
-        // New orders come first; without anything to do there is time to wait for one.
-        let order = match consumer.assigned.is_empty() {
-            true => Some(orders.recv().context("the tour is gone")??),
-            false => match orders.try_recv() {
-                Ok(order) => Some(order?),
-                Err(TryRecvError::Empty) => None,
-                Err(TryRecvError::Disconnected) => bail!("the tour is gone"),
-            },
-        };
+        let pause = if consumer.step()? { Duration::ZERO } else { PAUSE };
+        let order = orders.recv_timeout(pause).ok();
         match order {
-            Some(Order::Connect(socket)) => consumer.connect(&socket)?,
-            Some(Order::Assign(starts)) => consumer.assign(&starts)?,
-            Some(Order::Finish) => return Ok(()),
-            None => consumer.step(&orders)?,
+            Some(Order::LogEnds(end)) => consumer.log_end.set(end),
+            Some(Order::Scatter) => consumer.work.scatter(),
+            Some(Order::StopAfter(records)) => consumer.stops_after = Some(records),
+            Some(Order::End) => return Ok(consumer.member.close(now_ms(), PATIENCE)?),
+            None => {}
         }
     }
 }
 
 /// Reads the orders on a thread of its own, so that the consumer can look for one without waiting.
-fn listen() -> Receiver<Result<Order>> {
+fn listen() -> Receiver<Order> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        for line in io::stdin().lines() {
-            let order = line.map_err(anyhow::Error::from).and_then(|line| Order::parse(&line));
-            if sender.send(order).is_err() {
+        for line in io::stdin().lines().map_while(Result::ok) {
+            let Ok(order) = serde_json::from_str(&line) else { break };
+            let is_last = matches!(order, Order::End);
+            if sender.send(order).is_err() || is_last {
                 return;
             }
         }
+        // Whatever the consumer waits for.
+        leave();
     });
     receiver
 }
 
-impl Consumer<'_> {
-    fn connect(&mut self, socket: &Path) -> Result<()> {
-        self.broker = Some(Client::connect(socket)?);
+fn now_ms() -> i64 {
+    SystemEnvironment.now_ms()
+}
+
+/// What a process does that was paused, or restored from an image, and does not know that the group
+/// went on without it.
+fn commit_late(
+    args: &Args,
+    client: &mut Client,
+    member: &str,
+    epoch: i32,
+    journal: &RefCell<Writer>,
+) -> Result<()> {
+    let offset = |&(partition, next): &(i32, i64)| Offset { partition, next, acks: None };
+    let offsets = args.late_commit.iter().map(offset).collect();
+    match client.ask(&Request::Commit { member: member.to_owned(), epoch, offsets })? {
+        Answer::Done { .. } => {}
+        Answer::Refused(code) => {
+            let name = GroupError::from_code(code).map_or("unknown", GroupError::name);
+            journal.borrow_mut().refused(name)?;
+        }
+        other => bail!("the broker answered {other:?} to a late commit"),
+    }
+    say(&Word::CameLate);
+    Ok(())
+}
+
+impl<'a> Consumer<'a> {
+    fn new(
+        args: &'a Args,
+        client: Client,
+        journal: &'a RefCell<Writer>,
+        news: &'a RefCell<News>,
+    ) -> Consumer<'a> {
+        let log_end = Rc::new(Cell::new(args.log_end));
+        let end = Rc::clone(&log_end);
+        let logs: Logs = Box::new(move |_| Ok(Log::new(&end)));
+        let options = ConsumerOptions::new(&args.member)
+            .start(StartPolicy::Earliest)
+            .commit(CommitPolicy::manual().on_revoke(true).on_close(true))
+            .out_of_order(AckLimits::new());
+        let group = RemoteGroup::new(client, journal);
+        let mut member = Member::with_listener(group, logs, options, Listener(news), now_ms());
+        member.subscribe([TOPIC]);
+        Consumer {
+            args,
+            member,
+            journal,
+            news,
+            log_end,
+            work: Work::new(args.seed),
+            stops_after: None,
+            finished: 0,
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// Takes on a record, finishes another one, and says whether there is more to do.
+    fn step(&mut self) -> Result<bool> {
+        let record = self.member.poll(now_ms())?;
+        self.tell_news()?;
+        if let Some(record) = record {
+            self.work.add((record.partition, record.offset));
+        }
+        let is_at_end = self.has_read_all()?;
+        if let Some((partition, offset)) = self.work.finish(is_at_end) {
+            self.finish(&partition, offset)?;
+        }
+        if !is_at_end || !self.work.is_empty() {
+            return Ok(true);
+        }
+        self.come_to_the_end()?;
+        Ok(false)
+    }
+
+    fn finish(&mut self, partition: &TopicPartition, offset: i64) -> Result<()> {
+        self.journal.borrow_mut().processed(partition.partition(), offset)?;
+        self.member.processed(partition, offset)?;
+        self.finished += 1;
+        if self.finished.is_multiple_of(PROGRESS) {
+            say(&Word::Progress);
+        }
+        self.stop_if_ordered();
+        if self.finished.is_multiple_of(self.args.commit_every) {
+            self.member.commit_sync(PATIENCE)?;
+        }
         Ok(())
     }
 
-    fn assign(&mut self, starts: &[(i32, i64)]) -> Result<()> {
-        // Given before the broker died, and received after: it is void like the others.
-        if self.broker.is_none() {
-            return Ok(());
-        }
-        for &(partition, start) in starts {
-            if start >= self.args.records {
-                say(&format!("finished {partition}"))?;
-            } else {
-                self.assigned.push(Assigned { partition, next: start, committed: start });
+    /// Waits for the kill, if its time has come: what is processed is not committed yet.
+    fn stop_if_ordered(&mut self) {
+        self.stops_after = self.stops_after.map(|records| records - 1);
+        if self.stops_after == Some(0) {
+            say(&Word::Stopped);
+            loop {
+                thread::park();
             }
+        }
+    }
+
+    /// Tells the tour which partitions have come and gone.
+    fn tell_news(&mut self) -> Result<()> {
+        let mut news = self.news.borrow_mut();
+        if news.is_lost {
+            bail!(
+                "the group has removed member {}, which did not get to send a heartbeat in time: \
+                 this machine is too busy for a short session timeout, and --slow has a longer one",
+                self.args.member
+            );
+        }
+        if news.is_new {
+            news.is_new = false;
+            self.told.retain(|partition, _| news.owned.contains(partition));
+            let begun = std::mem::take(&mut news.begun);
+            say(&Word::Owns { partitions: news.owned.iter().copied().collect(), begun });
         }
         Ok(())
     }
 
-    /// Processes one record of one partition, and commits if it is time to.
-    fn step(&mut self, orders: &Receiver<Result<Order>>) -> Result<()> {
-        let at = self.random.below(self.assigned.len());
-        let Some(assigned) = self.assigned.get_mut(at) else { return Ok(()) };
-        self.journal.processed(assigned.partition, assigned.next)?;
-        assigned.next += 1;
-        self.processed += 1;
-        if self.processed.is_multiple_of(PROGRESS) {
-            say("progress")?;
-        }
-        if self.args.stop_after == Some(self.processed) {
-            say(&format!("stopped {}", self.processed))?;
-            // Nobody sends an order anymore: what comes is the kill, or the end of the tour.
-            let _ = orders.recv();
-            bail!("the tour is gone");
-        }
-        let finished = assigned.next == self.args.records;
-        if finished || assigned.next - assigned.committed >= self.args.commit_every {
-            self.commit(at, finished)?;
-        }
-        Ok(())
+    fn assigned(&self) -> Vec<TopicPartition> {
+        self.member.assigned().cloned().collect()
     }
 
-    fn commit(&mut self, at: usize, finished: bool) -> Result<()> {
-        let (Some(assigned), Some(broker)) = (self.assigned.get_mut(at), &mut self.broker) else {
-            bail!("the consumer was not told where the broker is");
-        };
-        let (partition, next) = (assigned.partition, assigned.next);
-        match broker.commit(partition, next) {
-            Ok(ns) => {
-                self.journal.acknowledged(partition, next, ns)?;
-                assigned.committed = next;
-                if finished {
-                    self.assigned.swap_remove(at);
-                    say(&format!("finished {partition}"))?;
-                }
-                Ok(())
+    /// Whether it has read all that there is in its partitions.
+    fn has_read_all(&mut self) -> Result<bool> {
+        for partition in self.assigned() {
+            if self.member.partition(&partition)?.position().next().0 < self.log_end.get() {
+                return Ok(false);
             }
-            // What was assigned is void: the store knows where to go on.
-            Err(error) if error.is::<Lost>() => {
-                self.broker = None;
-                self.assigned.clear();
-                say("lost")
-            }
-            Err(error) => Err(error),
         }
+        Ok(true)
+    }
+
+    /// Commits what is not yet, and tells the tour which partitions are through.
+    fn come_to_the_end(&mut self) -> Result<()> {
+        let end = self.log_end.get();
+        for partition in self.assigned() {
+            let number = partition.partition();
+            if self.told.get(&number) == Some(&end) {
+                continue;
+            }
+            if self.member.partition(&partition)?.position().to_commit().is_some() {
+                self.member.commit_sync(PATIENCE)?;
+            }
+            self.told.insert(number, end);
+            say(&Word::AtEnd { partition: number, end });
+        }
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -21,12 +22,63 @@ impl Writer {
 
     /// A record was processed.
     pub(super) fn processed(&mut self, partition: i32, offset: i64) -> io::Result<()> {
-        self.0.write_all(format!("processed {partition} {offset}\n").as_bytes())
+        self.write(format!("processed {partition} {offset}"))
     }
 
-    /// The store has acknowledged a commit, which took it this many nanoseconds.
-    pub(super) fn acknowledged(&mut self, partition: i32, next: i64, ns: u64) -> io::Result<()> {
-        self.0.write_all(format!("acknowledged {partition} {next} {ns}\n").as_bytes())
+    /// The broker has acknowledged what is complete of a partition: everything below `next`, and the
+    /// ranges beyond it.
+    pub(super) fn acknowledged(
+        &mut self,
+        partition: i32,
+        next: i64,
+        complete: &[Range<i64>],
+    ) -> io::Result<()> {
+        let ranges = complete.iter().map(|range| format!(" {}..{}", range.start, range.end));
+        self.write(format!("acknowledged {partition} {next}{}", ranges.collect::<String>()))
+    }
+
+    /// The broker took so many nanoseconds for a commit that it has acknowledged.
+    pub(super) fn committed(&mut self, ns: u64) -> io::Result<()> {
+        self.write(format!("committed {ns}"))
+    }
+
+    /// The broker has refused a commit.
+    pub(super) fn refused(&mut self, error: &str) -> io::Result<()> {
+        self.write(format!("refused {error}"))
+    }
+
+    fn write(&mut self, line: String) -> io::Result<()> {
+        self.0.write_all((line + "\n").as_bytes())
+    }
+}
+
+/// What of a partition is complete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Acknowledged {
+    /// Everything below it.
+    pub(super) next: i64,
+    /// What is complete beyond it.
+    pub(super) complete: Vec<Range<i64>>,
+}
+
+impl Acknowledged {
+    /// Whether a record is among it.
+    pub(super) fn covers(&self, offset: i64) -> bool {
+        offset < self.next || self.complete.iter().any(|range| range.contains(&offset))
+    }
+
+    /// How many records beyond the offset are complete.
+    pub(super) fn beyond(&self) -> i64 {
+        self.complete.iter().map(|range| range.end - range.start).sum()
+    }
+
+    fn parse<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Acknowledged> {
+        let next = words.next()?.parse().ok()?;
+        let range = |word: &str| {
+            let (start, end) = word.split_once("..")?;
+            Some(start.parse().ok()?..end.parse().ok()?)
+        };
+        Some(Acknowledged { next, complete: words.map(range).collect::<Option<_>>()? })
     }
 }
 
@@ -35,11 +87,13 @@ impl Writer {
 pub(super) struct Journal {
     /// The offsets of the processed records, in order, by partition.
     pub(super) processed: BTreeMap<i32, Vec<i64>>,
-    /// The highest acknowledged next offset, by partition.
-    pub(super) acknowledged: BTreeMap<i32, i64>,
+    /// What was acknowledged last, by partition.
+    pub(super) acknowledged: BTreeMap<i32, Acknowledged>,
+    /// The error of the newest commit that was refused.
+    pub(super) refused: Option<String>,
     /// The number of acknowledged commits.
     pub(super) commits: u64,
-    /// The time that the store took for them, in nanoseconds.
+    /// The time that the broker took for them, in nanoseconds.
     pub(super) commit_ns: u64,
 }
 
@@ -59,21 +113,39 @@ impl Journal {
     }
 
     fn add(&mut self, line: &str) -> Option<()> {
-        let mut words = line.split(' ');
-        let word = words.next()?;
-        let partition: i32 = words.next()?.parse().ok()?;
-        let offset: i64 = words.next()?.parse().ok()?;
+        let (word, rest) = line.split_once(' ')?;
+        let mut words = rest.split(' ');
         match word {
-            "processed" => self.processed.entry(partition).or_default().push(offset),
-            "acknowledged" => {
-                let highest = self.acknowledged.entry(partition).or_insert(offset);
-                *highest = offset.max(*highest);
+            "committed" => {
                 self.commits += 1;
-                self.commit_ns += words.next()?.parse::<u64>().ok()?;
+                self.commit_ns += rest.parse::<u64>().ok()?;
+                return Some(());
+            }
+            "refused" => {
+                self.refused = Some(rest.to_owned());
+                return Some(());
+            }
+            _ => {}
+        }
+        let partition: i32 = words.next()?.parse().ok()?;
+        match word {
+            "processed" => {
+                self.processed.entry(partition).or_default().push(words.next()?.parse().ok()?);
+            }
+            "acknowledged" => {
+                self.acknowledged.insert(partition, Acknowledged::parse(words)?);
             }
             _ => return None,
         }
         Some(())
+    }
+
+    /// What the consumer has processed of a partition and no commit has covered.
+    pub(super) fn uncommitted(&self, partition: i32) -> Vec<i64> {
+        let acknowledged = self.acknowledged.get(&partition);
+        let processed = self.processed.get(&partition).map_or(&[][..], Vec::as_slice);
+        let is_covered = |offset| acknowledged.is_some_and(|by| by.covers(offset));
+        processed.iter().copied().filter(|offset| !is_covered(*offset)).collect()
     }
 }
 
@@ -86,13 +158,21 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("journal");
         let mut writer = Writer::create(&path).expect("a journal");
-        writer.processed(1, 0).expect("a line");
-        writer.processed(1, 1).expect("a line");
-        writer.acknowledged(1, 2, 500).expect("a line");
-        writer.0.write_all(b"processed 1 2").expect("half a line");
+        for offset in [4, 5, 8, 10, 11, 13] {
+            writer.processed(1, offset).expect("a line");
+        }
+        writer.acknowledged(1, 5, &[]).expect("a line");
+        writer.acknowledged(1, 6, &[8..9, 10..12]).expect("a line");
+        writer.committed(500).expect("a line");
+        writer.refused("STALE_MEMBER_EPOCH").expect("a line");
+        writer.0.write_all(b"processed 1 6").expect("half a line");
         let journal = Journal::read(&path).expect("a good journal");
-        assert_eq!(journal.processed, BTreeMap::from([(1, vec![0, 1])]));
-        assert_eq!(journal.acknowledged, BTreeMap::from([(1, 2)]));
+        assert_eq!(journal.processed, BTreeMap::from([(1, vec![4, 5, 8, 10, 11, 13])]));
+        let acknowledged = Acknowledged { next: 6, complete: vec![8..9, 10..12] };
+        assert_eq!(acknowledged.beyond(), 3);
+        assert_eq!(journal.acknowledged, BTreeMap::from([(1, acknowledged)]));
         assert_eq!((journal.commits, journal.commit_ns), (1, 500));
+        assert_eq!(journal.refused.as_deref(), Some("STALE_MEMBER_EPOCH"));
+        assert_eq!(journal.uncommitted(1), [13]);
     }
 }

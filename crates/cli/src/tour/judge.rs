@@ -1,26 +1,47 @@
 //! The judge: holds what the store has against what the consumers saw.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::journal::Journal;
+use super::journal::{Acknowledged, Journal};
+use super::wire::{PARTITIONS, Start};
 
-/// What the store has, by partition. A partition without a commit is not in it.
-pub(super) type Committed = BTreeMap<i32, i64>;
+/// The committed offsets, by partition. A partition without a commit is not in it.
+pub(super) type Offsets = BTreeMap<i32, i64>;
+
+/// A consumer that was killed, by the place of its journal.
+#[derive(Clone, Debug)]
+pub(super) struct Death {
+    pub(super) who: usize,
+    /// The partitions that it had.
+    pub(super) partitions: Vec<i32>,
+    /// Who took over, and where it began.
+    pub(super) heir: usize,
+    pub(super) begun: Vec<Start>,
+    /// Whether it had finished records out of order.
+    pub(super) was_scattered: bool,
+}
+
+/// What there is to say about the late commit of a zombie, beside its journal.
+#[derive(Clone, Debug)]
+pub(super) struct LateCommit {
+    pub(super) who: usize,
+    /// The committed offsets before and after it.
+    pub(super) before: Offsets,
+    pub(super) after: Offsets,
+}
 
 /// Everything that the judge looks at.
 pub(super) struct Evidence<'a> {
     /// The records of each partition.
     pub(super) records: i64,
-    /// The number of partitions.
-    pub(super) partitions: i32,
-    /// The most records of a partition that a consumer processes between two commits.
-    pub(super) commit_every: i64,
-    /// The journals of the consumers A and B.
-    pub(super) journals: [&'a Journal; 2],
-    /// What the store has.
-    pub(super) committed: &'a Committed,
+    /// The journals of the consumers, by name.
+    pub(super) journals: &'a [(char, Journal)],
+    pub(super) deaths: &'a [Death],
+    pub(super) late_commit: &'a LateCommit,
+    /// What the store has at the end.
+    pub(super) committed: &'a Offsets,
 }
 
 /// What became of a partition.
@@ -30,32 +51,46 @@ pub(super) struct Partition {
     pub(super) partition: i32,
     /// Its records.
     pub(super) records: i64,
-    /// How often consumer A processed one.
-    pub(super) processed_by_a: i64,
-    /// How often consumer B processed one.
-    pub(super) processed_by_b: i64,
+    /// The committed offset.
+    pub(super) committed: Option<i64>,
+    /// How often each consumer processed one, in the order of their names.
+    pub(super) processed: Vec<i64>,
     /// How often a record was processed that had been processed before.
     pub(super) seen_twice: i64,
     /// Records that nobody processed.
     pub(super) skipped: i64,
-    /// The committed offset.
-    pub(super) committed: Option<i64>,
+}
+
+/// Something that was checked, and what was found wrong.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Check {
+    /// What holds if nothing is wrong, as a sentence.
+    pub(super) claim: String,
+    /// What is wrong, a sentence each.
+    pub(super) broken: Vec<String>,
+}
+
+impl Check {
+    /// A check of which nothing may be wrong.
+    pub(super) fn new(claim: impl Into<String>, broken: Vec<String>) -> Check {
+        Check { claim: claim.into(), broken }
+    }
 }
 
 /// The acknowledged commits that the store does not have, one sentence each.
 ///
 /// The consumers of the tour commit rising offsets only, so that a lower one in the store means that
 /// a later one is gone.
-pub(super) fn lost_commits(journals: [&Journal; 2], committed: &Committed) -> Vec<String> {
+pub(super) fn lost_commits(journals: &[(char, Journal)], committed: &Offsets) -> Vec<String> {
     let mut lost = Vec::new();
-    for (name, journal) in ["A", "B"].iter().zip(journals) {
-        for (partition, acknowledged) in &journal.acknowledged {
+    for (name, journal) in journals {
+        for (partition, Acknowledged { next, .. }) in &journal.acknowledged {
             let found = committed.get(partition).copied();
-            if found.is_none_or(|found| found < *acknowledged) {
+            if found.is_none_or(|found| found < *next) {
                 let found = found.map_or("no offset".into(), |found| found.to_string());
                 lost.push(format!(
-                    "partition {partition}: the store acknowledged offset {acknowledged} to \
-                     consumer {name} and has {found}"
+                    "partition {partition}: offset {next} was acknowledged to consumer {name}, and \
+                     the store has {found}"
                 ));
             }
         }
@@ -63,137 +98,184 @@ pub(super) fn lost_commits(journals: [&Journal; 2], committed: &Committed) -> Ve
     lost
 }
 
-/// What became of each partition, and what of it breaks the promise, one sentence each.
-pub(super) fn judge(evidence: &Evidence<'_>) -> (Vec<Partition>, Vec<String>) {
-    let mut broken = lost_commits(evidence.journals, evidence.committed);
-    let mut partitions = Vec::new();
-    for partition in 0..evidence.partitions {
-        let found = count(evidence, partition);
-        broken.extend(objections(evidence, &found));
-        partitions.push(found);
-    }
-    (partitions, broken)
+/// What became of each partition.
+pub(super) fn count(evidence: &Evidence<'_>) -> Vec<Partition> {
+    (0..PARTITIONS).map(|partition| count_one(evidence, partition)).collect()
 }
 
-fn count(evidence: &Evidence<'_>, partition: i32) -> Partition {
-    let mut times = vec![0_i64; usize::try_from(evidence.records).unwrap_or(0)];
-    let by = evidence.journals.map(|journal| {
-        let processed = journal.processed.get(&partition).map_or(&[][..], Vec::as_slice);
-        for offset in processed {
-            if let Some(times) = usize::try_from(*offset).ok().and_then(|at| times.get_mut(at)) {
-                *times += 1;
-            }
-        }
-        i64::try_from(processed.len()).unwrap_or(i64::MAX)
-    });
+fn count_one(evidence: &Evidence<'_>, partition: i32) -> Partition {
+    let times = times(evidence.journals, partition);
+    let by = |journal: &Journal| journal.processed.get(&partition).map_or(0, Vec::len) as i64;
     Partition {
         partition,
         records: evidence.records,
-        processed_by_a: by[0],
-        processed_by_b: by[1],
-        seen_twice: times.iter().map(|times| (times - 1).max(0)).sum(),
-        skipped: times.iter().map(|times| i64::from(*times == 0)).sum(),
         committed: evidence.committed.get(&partition).copied(),
+        processed: evidence.journals.iter().map(|(_, journal)| by(journal)).collect(),
+        seen_twice: times.values().map(|times| times - 1).sum(),
+        skipped: (0..evidence.records).filter(|offset| !times.contains_key(offset)).count() as i64,
     }
 }
 
-fn objections(evidence: &Evidence<'_>, found: &Partition) -> Vec<String> {
-    let mut objections = Vec::new();
-    let partition = found.partition;
-    if found.skipped > 0 {
-        objections.push(format!("partition {partition}: {} records were skipped", found.skipped));
+/// How often each record of a partition was processed, if it was.
+fn times(journals: &[(char, Journal)], partition: i32) -> BTreeMap<i64, i64> {
+    let mut times = BTreeMap::new();
+    for (_, journal) in journals {
+        for offset in journal.processed.get(&partition).into_iter().flatten() {
+            *times.entry(*offset).or_insert(0) += 1;
+        }
     }
-    if found.committed != Some(found.records) {
-        let committed = found.committed.map_or("none".into(), |offset| offset.to_string());
-        objections.push(format!(
-            "partition {partition} is not finished: the committed offset is {committed}, its end \
-             is {}",
-            found.records
-        ));
+    times
+}
+
+/// All that is to hold at the end.
+pub(super) fn judge(evidence: &Evidence<'_>, partitions: &[Partition]) -> Vec<Check> {
+    vec![
+        none_skipped(partitions),
+        twice_is_explained(evidence, partitions),
+        heirs_began_where_the_dead_had_committed(evidence),
+        late_commit_was_refused(evidence),
+        what_finished_early_stayed_finished(evidence),
+        all_is_committed(evidence, partitions),
+    ]
+}
+
+fn none_skipped(partitions: &[Partition]) -> Check {
+    let broken = partitions.iter().filter(|found| found.skipped > 0).map(|found| {
+        format!("partition {}: {} records were skipped", found.partition, found.skipped)
+    });
+    Check::new("no record was skipped", broken.collect())
+}
+
+/// A record may be seen again for each consumer that was killed after it had processed it and before
+/// that was committed.
+fn twice_is_explained(evidence: &Evidence<'_>, partitions: &[Partition]) -> Check {
+    let mut broken = Vec::new();
+    for partition in 0..PARTITIONS {
+        let mut expected: BTreeMap<i64, i64> = BTreeMap::new();
+        for death in evidence.deaths {
+            for offset in evidence.journals[death.who].1.uncommitted(partition) {
+                *expected.entry(offset).or_insert(1) += 1;
+            }
+        }
+        let times = times(evidence.journals, partition);
+        let is_too_much =
+            |(offset, times): &(&i64, &i64)| **times > expected.get(*offset).copied().unwrap_or(1);
+        let unexplained: Vec<_> = times.iter().filter(is_too_much).collect();
+        if let Some((first, _)) = unexplained.first() {
+            broken.push(format!(
+                "partition {partition}: {} records were seen again although they were committed, \
+                 the first of them record {first}",
+                unexplained.len()
+            ));
+        }
     }
-    // There were two crashes, and each may cost what was not committed yet. More means that the
-    // store went back behind what it had.
-    let most = 2 * evidence.commit_every;
-    if found.seen_twice > most {
-        objections.push(format!(
-            "partition {partition}: {} records were seen twice, at most {most} can be explained",
-            found.seen_twice
-        ));
+    let twice: i64 = partitions.iter().map(|found| found.seen_twice).sum();
+    let claim = format!(
+        "{twice} records were seen twice: processed, but not committed when their consumer was \
+         killed"
+    );
+    Check::new(claim, broken)
+}
+
+fn heirs_began_where_the_dead_had_committed(evidence: &Evidence<'_>) -> Check {
+    let mut broken = Vec::new();
+    for Death { who, partitions, heir, begun, .. } in evidence.deaths {
+        let ((dead, journal), (heir, _)) = (&evidence.journals[*who], &evidence.journals[*heir]);
+        for partition in partitions {
+            let begun = begun.iter().find(|start| start.partition == *partition);
+            let begun = begun.map(|Start { next, complete, .. }| Acknowledged {
+                next: *next,
+                complete: complete.clone(),
+            });
+            let left = journal.acknowledged.get(partition);
+            if begun.is_none() || begun.as_ref() != left {
+                broken.push(format!(
+                    "partition {partition}: {heir} began at {}, and {dead} had committed {}",
+                    place(begun.as_ref()),
+                    place(left)
+                ));
+            }
+        }
     }
-    objections
+    Check::new("who took over resumed at what the killed one had committed", broken)
+}
+
+fn place(at: Option<&Acknowledged>) -> String {
+    match at.map(|at| (at.next, at.beyond())) {
+        None => "nothing".into(),
+        Some((next, 0)) => next.to_string(),
+        Some((next, beyond)) => format!("{next} with {beyond} records beyond"),
+    }
+}
+
+fn late_commit_was_refused(evidence: &Evidence<'_>) -> Check {
+    let late = evidence.late_commit;
+    let refused = evidence.journals[late.who].1.refused.as_deref();
+    let mut broken = Vec::new();
+    if refused.is_none() {
+        broken.push("the late commit of the zombie was accepted".to_owned());
+    }
+    for (partition, before) in &late.before {
+        let after = late.after.get(partition);
+        if after != Some(before) {
+            let after = after.map_or("nothing".into(), |offset| offset.to_string());
+            broken.push(format!(
+                "partition {partition}: the late commit of the zombie is to be seen, {before} has \
+                 become {after}"
+            ));
+        }
+    }
+    let refused = refused.unwrap_or("no error");
+    Check::new(
+        format!("the late commit of the zombie was refused ({refused}) and left no trace"),
+        broken,
+    )
+}
+
+/// What was finished beyond the committed offset, and committed with it, is not handed out again.
+fn what_finished_early_stayed_finished(evidence: &Evidence<'_>) -> Check {
+    let (mut broken, mut beyond) = (Vec::new(), 0);
+    for death in evidence.deaths.iter().filter(|death| death.was_scattered) {
+        for partition in &death.partitions {
+            let Some(left) = evidence.journals[death.who].1.acknowledged.get(partition) else {
+                continue;
+            };
+            beyond += left.beyond();
+            let heirs = &evidence.journals[death.heir].1;
+            let seen: BTreeSet<_> = heirs.processed.get(partition).into_iter().flatten().collect();
+            let again = left.complete.iter().cloned().flatten().filter(|at| seen.contains(at));
+            let again = again.count();
+            if again > 0 {
+                broken.push(format!(
+                    "partition {partition}: {again} records that were finished out of order were \
+                     handed out again"
+                ));
+            }
+        }
+    }
+    if beyond == 0 {
+        broken.push("nothing was finished out of order, so that nothing was shown".to_owned());
+    }
+    let claim = format!(
+        "{beyond} records that were finished out of order before a crash were not handed out again"
+    );
+    Check::new(claim, broken)
+}
+
+fn all_is_committed(evidence: &Evidence<'_>, partitions: &[Partition]) -> Check {
+    let mut broken = lost_commits(evidence.journals, evidence.committed);
+    for Partition { partition, records, committed, .. } in partitions {
+        if *committed != Some(*records) {
+            let committed = committed.map_or("none".into(), |offset| offset.to_string());
+            broken.push(format!(
+                "partition {partition} is not finished: the committed offset is {committed}, its \
+                 end is {records}"
+            ));
+        }
+    }
+    let commits: u64 = evidence.journals.iter().map(|(_, journal)| journal.commits).sum();
+    Check::new(format!("none of the {commits} acknowledged commits was lost"), broken)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A processed the first `a` records and had `acknowledged`; B went on from there to the end.
-    fn story(records: i64, a: i64, acknowledged: i64) -> [Journal; 2] {
-        let journal = |processed: Vec<i64>, acknowledged| Journal {
-            processed: BTreeMap::from([(0, processed)]),
-            acknowledged: BTreeMap::from([(0, acknowledged)]),
-            commits: 1,
-            commit_ns: 1,
-        };
-        [
-            journal((0..a).collect(), acknowledged),
-            journal((acknowledged..records).collect(), records),
-        ]
-    }
-
-    fn verdict(journals: &[Journal; 2], committed: &Committed) -> (Partition, Vec<String>) {
-        let [a, b] = journals;
-        let (partitions, broken) = judge(&Evidence {
-            records: 100,
-            partitions: 1,
-            commit_every: 10,
-            journals: [a, b],
-            committed,
-        });
-        (partitions[0].clone(), broken)
-    }
-
-    #[test]
-    fn a_kept_promise() {
-        let (found, broken) = verdict(&story(100, 47, 40), &Committed::from([(0, 100)]));
-        assert_eq!(broken, [""; 0]);
-        assert_eq!((found.processed_by_a, found.processed_by_b), (47, 60));
-        assert_eq!((found.seen_twice, found.skipped), (7, 0));
-    }
-
-    #[test]
-    fn a_lost_commit_is_noticed() {
-        let journals = story(100, 47, 40);
-        let [a, b] = &journals;
-        // Right after the crash, when the store has an older offset or none.
-        assert_eq!(lost_commits([a, &Journal::default()], &Committed::from([(0, 40)])), [""; 0]);
-        let lost = lost_commits([a, &Journal::default()], &Committed::from([(0, 30)]));
-        assert_eq!(lost.len(), 1);
-        assert!(lost[0].contains("acknowledged offset 40 to consumer A and has 30"), "{lost:?}");
-        assert!(lost_commits([a, b], &Committed::new())[0].contains("has no offset"));
-        // At the end.
-        let (_, broken) = verdict(&journals, &Committed::from([(0, 90)]));
-        assert!(broken[0].contains("acknowledged offset 100 to consumer B and has 90"));
-        assert!(broken[1].contains("is not finished"));
-    }
-
-    #[test]
-    fn a_skipped_record_is_noticed() {
-        let mut journals = story(100, 47, 40);
-        if let Some(processed) = journals[1].processed.get_mut(&0) {
-            processed.retain(|offset| *offset != 63);
-        }
-        let (found, broken) = verdict(&journals, &Committed::from([(0, 100)]));
-        assert_eq!(found.skipped, 1);
-        assert_eq!(broken, ["partition 0: 1 records were skipped"]);
-    }
-
-    #[test]
-    fn a_store_that_goes_back_too_far_is_noticed() {
-        let mut journals = story(100, 47, 40);
-        journals[1].processed.insert(0, (0..100).collect());
-        let (found, broken) = verdict(&journals, &Committed::from([(0, 100)]));
-        assert_eq!(found.seen_twice, 47);
-        assert!(broken[0].contains("47 records were seen twice"), "{broken:?}");
-    }
-}
+mod tests;

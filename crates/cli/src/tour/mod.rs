@@ -1,8 +1,8 @@
-//! `pagemark tour`: the main job of the store, told as it happens.
+//! `pagemark tour`: consumer groups at work, told as it happens.
 //!
-//! The tour is the coordinator. The broker, which owns the store, and the consumers are processes of
-//! their own, so that they can be killed for real. They listen to the tour on standard input and
-//! answer on standard output; commits go from the consumers to the broker over a socket.
+//! The tour directs and watches. The broker, which owns the store and coordinates the group, and the
+//! consumers are processes of their own, so that they can be killed for real: see `wire` for how all
+//! of them talk to each other.
 
 pub(crate) mod broker;
 mod client;
@@ -13,18 +13,19 @@ mod narrator;
 mod report;
 mod stage;
 mod story;
+mod wire;
 
 use std::env;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use self::narrator::Narrator;
-use self::story::{Plan, Run};
-use crate::commands::commit::Level;
+use self::story::Plan;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::table::Format;
@@ -32,34 +33,39 @@ use crate::table::Format;
 const AFTER_HELP: &str = "\
 Examples:
   pagemark tour
+  pagemark tour --slow
   pagemark tour --records 100000 --commit-every 100 --seed 7
   pagemark tour --dir /mnt/disk/tour --format json
 
-The tour keeps its stores and journals in a fresh temporary directory, or in --dir, which must be
-empty and is left as it is. It exits with 1 if the promise was broken.";
+The tour keeps its store and journals in a fresh temporary directory, or in --dir, which must be
+empty and is left as it is. It exits with 1 if a promise was broken.";
 
-/// Watch the store keep its promise while processes are killed.
+/// Watch a consumer group lose nothing while its processes are killed.
 ///
-/// Two consumers of one group read a topic of four partitions and commit as they go. One of them is
-/// killed with SIGKILL; the other takes over at the committed offsets. Then the process that owns
-/// the store is killed and started again. At the end the store is compared with what each consumer
-/// saw: some records twice, none never. All of it is done with synced and with buffered commits.
+/// Two consumers share a topic of four partitions. One is killed with SIGKILL; the group notices, and
+/// the other one takes over at the committed offsets. What the dead one commits late is refused. Then
+/// the broker is killed, which owns the store, and a consumer that finishes records out of order. At
+/// the end the store is held against what each consumer saw: some records twice, none never.
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// Records of each partition
     #[arg(long, value_name = "N", default_value = "2000",
-          value_parser = clap::value_parser!(i64).range(10..=1_000_000))]
+          value_parser = clap::value_parser!(i64).range(100..=1_000_000))]
     records: i64,
 
-    /// Records of a partition between two commits, at most half of --records
+    /// Records of a consumer between two commits, at most a twentieth of --records
     #[arg(long, value_name = "N", default_value = "25",
-          value_parser = clap::value_parser!(i64).range(1..=500_000))]
+          value_parser = clap::value_parser!(i64).range(1..=50_000))]
     commit_every: i64,
 
     /// Decides the order of the records and the moments of the kills
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
+
+    /// Tell it slowly enough to follow
+    #[arg(long)]
+    slow: bool,
 
     /// Keep the temporary directory
     #[arg(long)]
@@ -68,6 +74,25 @@ pub(crate) struct Args {
     /// How the result is printed; with json and csv the story is told on standard error
     #[arg(long, default_value = "table")]
     format: Format,
+}
+
+impl Args {
+    fn plan(&self) -> Result<Plan> {
+        if self.commit_every > self.records / 20 {
+            let message = "--commit-every is more than a twentieth of --records: too few commits";
+            return Err(Failure::Usage(message.into()).into());
+        }
+        Ok(Plan {
+            records: self.records,
+            commit_every: self.commit_every,
+            seed: self.seed,
+            session_timeout: Duration::from_millis(if self.slow { 5_000 } else { 1_500 }),
+        })
+    }
+
+    fn pause(&self) -> Duration {
+        if self.slow { Duration::from_millis(1500) } else { Duration::ZERO }
+    }
 }
 
 /// Where the tour keeps its files.
@@ -99,65 +124,35 @@ impl Place {
     }
 }
 
-/// Tells the story twice and compares.
+/// Tells the story, and what came of it.
 pub(crate) fn run(args: &Args, dir: Option<&Path>, out: &mut Output) -> Result<()> {
-    if args.commit_every > args.records / 2 {
-        let message = "--commit-every is more than half of --records, which is too few commits";
-        return Err(Failure::Usage(message.into()).into());
-    }
-    let plan = Plan { records: args.records, commit_every: args.commit_every, seed: args.seed };
+    let plan = args.plan()?;
     let place = Place::find(dir)?;
-    let runs = if args.format == Format::Table {
-        play(&plan, place.path(), &mut Narrator::new(out))?
+    let sockets = socket_dir().context("no temporary directory for sockets")?;
+    let socket = sockets.path().join("broker");
+    let mut stderr = io::stderr();
+    let mut narrator = if args.format == Format::Table {
+        Narrator::new(out, &io::stdout(), args.pause())
     } else {
-        play(&plan, place.path(), &mut Narrator::new(&mut io::stderr()))?
+        Narrator::new(&mut stderr, &io::stderr(), args.pause())
     };
-    let printed = conclude(&plan, &runs, args.format, out);
+    let outcome = story::play(&plan, place.path(), &socket, &mut narrator)?;
+    let printed = report::write(&plan, &outcome, args.format, out);
     if args.keep
         && let Place::Temporary(dir) = place
     {
         let path = dir.keep();
         eprintln!("pagemark: the files of the tour are in {}", path.display());
     }
-    let broken: Vec<String> = runs
-        .iter()
-        .flat_map(|run| {
-            let name = run.level.name();
-            run.broken.iter().map(move |broken| format!("{name}: {broken}"))
-        })
-        .collect();
+    let broken: Vec<_> = outcome.broken().collect();
     if !broken.is_empty() {
-        let message = format!("the promise was broken\n  {}", broken.join("\n  "));
+        let message = format!("a promise was broken\n  {}", broken.join("\n  "));
         return Err(Failure::BrokenPromise(message).into());
     }
     Ok(printed?)
 }
 
-fn play(plan: &Plan, dir: &Path, narrator: &mut Narrator<'_>) -> Result<[Run; 2]> {
-    let sockets = socket_dir().context("no temporary directory for sockets")?;
-    narrator.line(&format!(
-        "Topic {} has {} partitions with {} records each. The consumers A and B of group {} commit \
-         after\nevery {} records of a partition. What each of them processes, it writes down.",
-        client::TOPIC,
-        story::PARTITIONS,
-        plan.records,
-        client::GROUP,
-        plan.commit_every
-    ));
-    let mut play = |level: Level, title: &str| {
-        narrator.part(title);
-        story::play(plan, level, &dir.join(level.name()), sockets.path(), narrator)
-    };
-    Ok([
-        play(Level::Synced, "With synced commits: an acknowledged commit survives power loss")?,
-        play(
-            Level::Buffered,
-            "With buffered commits: an acknowledged commit survives its process",
-        )?,
-    ])
-}
-
-/// A directory for sockets. Their paths have about 100 bytes at most, so that a temporary directory
+/// A directory for the socket. Its path has about 100 bytes at most, so that a temporary directory
 /// with a long name will not do.
 fn socket_dir() -> io::Result<TempDir> {
     const LONGEST: usize = 60;
@@ -166,27 +161,4 @@ fn socket_dir() -> io::Result<TempDir> {
         dir = PathBuf::from("/tmp");
     }
     tempfile::Builder::new().prefix("pagemark-").tempdir_in(dir)
-}
-
-fn conclude(plan: &Plan, runs: &[Run; 2], format: Format, out: &mut Output) -> io::Result<()> {
-    if format != Format::Table {
-        return report::write(plan, runs, format, out);
-    }
-    writeln!(out)?;
-    report::write(plan, runs, format, out)?;
-    if runs.iter().all(|run| run.broken.is_empty()) {
-        writeln!(
-            out,
-            "\nThe promise was kept: no acknowledged commit was lost and no record was \
-            skipped; each death cost at\nmost the {} records of a partition that were not committed \
-            yet, which were seen twice.",
-            plan.commit_every
-        )?;
-        writeln!(
-            out,
-            "Pulling the plug, which a tour cannot do, could cost the last second of the \
-            buffered commits, and\nnone of the synced ones."
-        )?;
-    }
-    out.flush()
 }

@@ -1,16 +1,17 @@
 //! The processes of the tour: they are started, told what to do, listened to, and killed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{self, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use super::wire::{Opened, Order, Start, Word, line};
 use crate::failure::Failure;
 
 /// So long without a word of any process means that the story hangs. Each says something within
@@ -25,31 +26,52 @@ pub(super) struct Stage {
     actors: Vec<Running>,
     sender: Sender<Event>,
     events: Receiver<Event>,
-    finished: BTreeSet<i32>,
 }
 
 struct Running {
-    name: &'static str,
+    name: String,
     process: process::Child,
     /// Whether its end is a part of the story.
     ended: bool,
+    known: Known,
+}
+
+/// What a process has said so far.
+#[derive(Default)]
+pub(super) struct Known {
+    /// What the broker's store came to when it was opened.
+    pub(super) opened: Option<Opened>,
+    /// Whether the broker is to stop.
+    pub(super) is_armed: bool,
+    /// Whether it waits to be killed.
+    pub(super) has_stopped: bool,
+    /// The partitions that a consumer owns.
+    pub(super) owns: BTreeSet<i32>,
+    /// Where it began to read them, and when it said so last.
+    pub(super) begun: BTreeMap<i32, Start>,
+    pub(super) begun_at: Option<Instant>,
+    /// The end of the log up to which it is through, by partition.
+    pub(super) at_end: BTreeMap<i32, i64>,
+    /// Whether a zombie has its answer to the late commit.
+    pub(super) came_late: bool,
 }
 
 /// A line that a process printed, or the end of its output.
 struct Event {
     actor: Actor,
     line: Option<String>,
+    at: Instant,
 }
 
 impl Stage {
     /// An empty stage.
     pub(super) fn new() -> Stage {
         let (sender, events) = mpsc::channel();
-        Stage { actors: Vec::new(), sender, events, finished: BTreeSet::new() }
+        Stage { actors: Vec::new(), sender, events }
     }
 
     /// Starts this program again with other arguments.
-    pub(super) fn start(&mut self, name: &'static str, arguments: &[&OsStr]) -> Result<Actor> {
+    pub(super) fn start(&mut self, name: &str, arguments: &[&OsStr]) -> Result<Actor> {
         let program = env::current_exe().context("this program cannot be found")?;
         let mut process = Command::new(program)
             .args(arguments)
@@ -59,17 +81,19 @@ impl Stage {
             .with_context(|| format!("{name} cannot be started"))?;
         let output = process.stdout.take();
         let actor = self.actors.len();
-        self.actors.push(Running { name, process, ended: false });
+        let (name, known) = (name.to_owned(), Known::default());
+        self.actors.push(Running { name, process, ended: false, known });
         let output = output.context("the process has no output")?;
         let sender = self.sender.clone();
         thread::spawn(move || {
+            let send = |line| sender.send(Event { actor, line, at: Instant::now() });
             // A line that cannot be read is as good as the end, and nobody listening is the end.
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if sender.send(Event { actor, line: Some(line) }).is_err() {
+                if send(Some(line)).is_err() {
                     return;
                 }
             }
-            let _ = sender.send(Event { actor, line: None });
+            let _ = send(None);
         });
         Ok(actor)
     }
@@ -79,48 +103,44 @@ impl Stage {
         self.actors.get(actor).map_or(0, |running| running.process.id())
     }
 
-    /// Sends a process a line.
-    pub(super) fn tell(&mut self, actor: Actor, line: &str) -> Result<()> {
+    /// Gives a process an order.
+    pub(super) fn tell(&mut self, actor: Actor, order: &Order) -> Result<()> {
         let running = self.running(actor)?;
-        let name = running.name;
         let input = running.process.stdin.as_mut().context("the process takes no orders")?;
-        input.write_all(format!("{line}\n").as_bytes()).with_context(|| format!("{name} is gone"))
+        let told = line(order).and_then(|line| input.write_all(line.as_bytes()));
+        told.with_context(|| format!("{} is gone", running.name))
     }
 
-    /// Waits until a process says a word, and returns what follows it.
-    pub(super) fn until(&mut self, actor: Actor, word: &str) -> Result<String> {
-        loop {
-            if let Some((from, line)) = self.next()? {
-                return match line.strip_prefix(word) {
-                    Some(rest) if from == actor => Ok(rest.trim_start().to_owned()),
-                    _ => Err(self.unexpected(from, &line)),
-                };
-            }
+    /// What a process has said so far.
+    pub(super) fn known(&mut self, actor: Actor) -> Result<&mut Known> {
+        Ok(&mut self.running(actor)?.known)
+    }
+
+    /// Listens until something holds of what a process has said.
+    pub(super) fn until(
+        &mut self,
+        actor: Actor,
+        holds: impl Fn(&Known) -> bool,
+    ) -> Result<&mut Known> {
+        while !holds(self.known(actor)?) {
+            self.listen()?;
         }
+        self.known(actor)
     }
 
-    /// Waits until so many partitions are finished.
-    pub(super) fn until_finished(&mut self, partitions: usize) -> Result<()> {
-        while self.finished.len() < partitions {
-            if let Some((from, line)) = self.next()? {
-                return Err(self.unexpected(from, &line));
-            }
-        }
-        Ok(())
-    }
-
-    /// Kills a process with SIGKILL, and waits until it is dead.
-    pub(super) fn kill(&mut self, actor: Actor) -> Result<()> {
+    /// Kills a process with SIGKILL, and waits until it is dead. Returns when that was.
+    pub(super) fn kill(&mut self, actor: Actor) -> Result<Instant> {
         let running = self.running(actor)?;
         running.ended = true;
+        let at = Instant::now();
         running.process.kill().with_context(|| format!("{} cannot be killed", running.name))?;
         running.process.wait()?;
-        Ok(())
+        Ok(at)
     }
 
     /// Tells a process to end, and waits until it has.
-    pub(super) fn end(&mut self, actor: Actor, order: &str) -> Result<()> {
-        self.tell(actor, order)?;
+    pub(super) fn end(&mut self, actor: Actor) -> Result<()> {
+        self.tell(actor, &Order::End)?;
         let running = self.running(actor)?;
         running.ended = true;
         let status = running.process.wait()?;
@@ -130,28 +150,43 @@ impl Stage {
         Ok(())
     }
 
-    /// The next line that is more than a sign of progress, or `None` if it was just that.
-    fn next(&mut self) -> Result<Option<(Actor, String)>> {
+    /// Takes note of the next word.
+    fn listen(&mut self) -> Result<()> {
         let silent = || format!("no process has said a word for {} seconds", SILENCE.as_secs());
-        let event = self.events.recv_timeout(SILENCE).with_context(silent)?;
-        let Some(line) = event.line else {
-            let running = self.running(event.actor)?;
-            return if running.ended { Ok(None) } else { Err(running.obituary()) };
+        let Event { actor, line, at } = self.events.recv_timeout(SILENCE).with_context(silent)?;
+        let running = self.running(actor)?;
+        let Some(line) = line else {
+            return if running.ended { Ok(()) } else { Err(running.obituary()) };
         };
-        if let Some(partition) = line.strip_prefix("finished ") {
-            self.finished.insert(partition.parse()?);
-            return Ok(None);
-        }
-        Ok((line != "progress").then_some((event.actor, line)))
+        let word = serde_json::from_str(&line);
+        running.known.note(word.with_context(|| format!("{} said {line:?}", running.name))?, at);
+        Ok(())
     }
 
     fn running(&mut self, actor: Actor) -> Result<&mut Running> {
         self.actors.get_mut(actor).context("there is no such process")
     }
+}
 
-    fn unexpected(&self, from: Actor, line: &str) -> anyhow::Error {
-        let name = self.actors.get(from).map_or("a process", |running| running.name);
-        anyhow!("{name} said {line:?}, which is not part of the story")
+impl Known {
+    fn note(&mut self, word: Word, at: Instant) {
+        match word {
+            Word::Ready(opened) => self.opened = Some(opened),
+            Word::Armed => self.is_armed = true,
+            Word::Stopped => self.has_stopped = true,
+            Word::Owns { partitions, begun } => {
+                self.owns = BTreeSet::from_iter(partitions);
+                if !begun.is_empty() {
+                    self.begun_at = Some(at);
+                }
+                self.begun.extend(begun.into_iter().map(|start| (start.partition, start)));
+            }
+            Word::AtEnd { partition, end } => {
+                self.at_end.insert(partition, end);
+            }
+            Word::CameLate => self.came_late = true,
+            Word::Progress => {}
+        }
     }
 }
 
@@ -159,7 +194,7 @@ impl Running {
     /// The error for an end that was not part of the story. The process has said why on standard
     /// error, and its exit code has the same meaning as this program's.
     fn obituary(&mut self) -> anyhow::Error {
-        let name = self.name;
+        let name = &self.name;
         match self.process.wait() {
             Ok(status) if status.code() == Some(3) => {
                 Failure::Damage(format!("{name} found damage in the store")).into()

@@ -1,329 +1,302 @@
-//! The story, once, at one durability: two consumers, the death of one, the death of the store's own
-//! process, and what is left at the end.
+//! The story: a group of two consumers, and what it takes to lose none of its records when one of them,
+//! the broker, and another one are killed.
+
+mod acts;
 
 use std::ffi::OsStr;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use pagemark::{Key, Options};
 
-use super::broker::Opened;
-use super::client::{Client, GROUP, TOPIC};
+use super::client::Client;
 use super::journal::Journal;
-use super::judge::{Committed, Evidence, Partition, judge, lost_commits};
+use super::judge::{Check, Death, Evidence, LateCommit, Offsets, Partition, count, judge};
 use super::narrator::Narrator;
 use super::stage::{Actor, Stage};
-use crate::commands::commit::Level;
+use super::wire::{Answer, GROUP, Group, Opened, PARTITIONS, Request, TOPIC};
 use crate::random::Random;
 
-/// The partitions of the topic. Consumer A begins with the first half, B with the second.
-pub(super) const PARTITIONS: i32 = 4;
-const HALF: i32 = PARTITIONS / 2;
-
-/// What the story is played with, the same for both durabilities.
+/// What the story is played with.
 pub(super) struct Plan {
     /// Records of each partition.
     pub(super) records: i64,
-    /// Records of a partition between two commits.
+    /// Records of a consumer between two commits.
     pub(super) commit_every: i64,
     /// Decides the order of the records and the moments of the kills.
     pub(super) seed: u64,
+    /// How long a member may be silent.
+    pub(super) session_timeout: Duration,
 }
 
 impl Plan {
-    /// After how many records of its own consumer A is killed: when it is between 30 % and 50 %
-    /// through its two partitions.
-    fn consumer_stops_after(&self, random: &mut Random) -> u64 {
-        let (own, span) = (2 * self.records, self.records * 2 / 5);
-        let records = own * 3 / 10 + random.below(usize::try_from(span).unwrap_or(0)) as i64;
-        records.max(1).unsigned_abs()
+    /// Where the log ends in the second act, the third and the fourth.
+    fn ends(&self) -> [i64; 3] {
+        [self.records / 2, self.records * 3 / 4, self.records]
     }
 
-    /// After how many commits behind the takeover the broker is killed. At least the records of one
-    /// partition are left then, so that half of their commits are sure to come.
-    fn broker_stops_after(&self, random: &mut Random) -> i64 {
-        let sure = (self.records / self.commit_every / 2).max(1);
-        1 + random.below(usize::try_from(sure).unwrap_or(1)) as i64
+    /// After how many of its records a consumer is killed: when it is between 30 % and 50 % through
+    /// them.
+    fn consumer_stops_after(&self, records: i64, random: &mut Random) -> u64 {
+        let span = usize::try_from(records / 5).unwrap_or(0);
+        (records * 3 / 10).unsigned_abs() + random.below(span) as u64
+    }
+
+    /// After how many commits of its act the broker is killed: before they are half through.
+    fn broker_stops_after(&self, records: i64, random: &mut Random) -> u64 {
+        let commits = usize::try_from(records / self.commit_every / 2).unwrap_or(0);
+        1 + random.below(commits) as u64
     }
 }
 
-/// What a run came to.
-pub(super) struct Run {
-    pub(super) level: Level,
+/// What the story came to.
+pub(super) struct Outcome {
+    /// The names of the consumers.
+    pub(super) consumers: Vec<char>,
     pub(super) partitions: Vec<Partition>,
+    pub(super) takeovers: Vec<Takeover>,
     pub(super) commits: u64,
-    pub(super) elapsed: Duration,
-    /// The mean time that the store took for a commit.
+    /// The mean time that the broker took for a commit.
     pub(super) mean_commit: Duration,
-    /// What reopening the store came to after the kill, and after the end.
-    pub(super) reopened: [Opened; 2],
-    /// What breaks the promise, one sentence each.
-    pub(super) broken: Vec<String>,
+    pub(super) elapsed: Duration,
+    pub(super) checks: Vec<Check>,
 }
 
-/// The files of a run.
-struct Files {
-    store: PathBuf,
-    journals: [PathBuf; 2],
-    /// One for each life of the broker.
-    sockets: [PathBuf; 2],
+impl Outcome {
+    /// What breaks the promise, a sentence each.
+    pub(super) fn broken(&self) -> impl Iterator<Item = &str> {
+        self.checks.iter().flat_map(|check| &check.broken).map(String::as_str)
+    }
 }
 
-/// Plays the story in `dir`, which is new. Sockets lie in a directory with a short name, because
-/// there is a limit to it.
+/// How a consumer took over from one that was killed.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(super) struct Takeover {
+    pub(super) killed: char,
+    pub(super) heir: char,
+    pub(super) partitions: Vec<i32>,
+    /// From the kill until the heir went on.
+    pub(super) seconds: f64,
+    /// Records that were processed and not committed.
+    pub(super) seen_twice: i64,
+    /// Records beyond the committed offset that were finished and committed, and not handed out again.
+    pub(super) finished_early: i64,
+}
+
+/// Plays the story in `dir`. The socket lies in a directory with a short name, because there is a
+/// limit to it.
 pub(super) fn play(
     plan: &Plan,
-    level: Level,
     dir: &Path,
-    sockets: &Path,
+    socket: &Path,
     narrator: &mut Narrator<'_>,
-) -> Result<Run> {
-    fs::create_dir(dir).with_context(|| format!("{} cannot be created", dir.display()))?;
-    let socket = |life: u32| sockets.join(format!("{}-{life}", level.name()));
-    let files = Files {
-        store: dir.join("store"),
-        journals: [dir.join("journal-a"), dir.join("journal-b")],
-        sockets: [socket(1), socket(2)],
+) -> Result<Outcome> {
+    let mut story = Story {
+        plan,
+        dir,
+        socket,
+        stage: Stage::new(),
+        broker: None,
+        client: Client::new(socket),
+        narrator,
+        random: Random::new(plan.seed),
+        log_end: 0,
+        consumers: Vec::new(),
+        deaths: Vec::new(),
+        takeovers: Vec::new(),
+        checks: Vec::new(),
     };
-    let mut random = Random::new(plan.seed);
     let begin = Instant::now();
-    let mut story = Story { plan, level, files, stage: Stage::new(), narrator, broken: Vec::new() };
-    let reopened = story.tell(&mut random)?;
-    let elapsed = begin.elapsed();
-    story.settle(elapsed, reopened)
+    story.opening();
+    story.share()?;
+    let late_commit = story.take_over()?;
+    story.lose_the_broker()?;
+    story.scatter()?;
+    story.settle(&late_commit, begin.elapsed())
 }
 
 struct Story<'a, 'b> {
     plan: &'a Plan,
-    level: Level,
-    files: Files,
+    dir: &'a Path,
+    socket: &'a Path,
     stage: Stage,
+    broker: Option<Actor>,
+    /// The tour's own connection to the broker.
+    client: Client,
     narrator: &'a mut Narrator<'b>,
-    broken: Vec<String>,
+    random: Random,
+    /// Where each partition of the log ends.
+    log_end: i64,
+    consumers: Vec<Consumer>,
+    deaths: Vec<Death>,
+    takeovers: Vec<Takeover>,
+    /// What was checked on the way.
+    checks: Vec<Check>,
+}
+
+/// A consumer of the story, by its place among them.
+type Who = usize;
+
+struct Consumer {
+    name: char,
+    actor: Actor,
+    journal: PathBuf,
+}
+
+/// Who a consumer takes itself for when it comes up.
+struct Zombie {
+    member: String,
+    epoch: i32,
+    /// What it commits late, as partitions and next offsets.
+    late: Vec<(i32, i64)>,
 }
 
 impl Story<'_, '_> {
-    /// Everything up to the orderly end, and what reopening after the kill came to.
-    fn tell(&mut self, random: &mut Random) -> Result<Opened> {
-        let (broker, opened) = self.start_broker(0)?;
-        self.say(format!(
-            "the broker, process {}, {} in {}",
-            self.stage.pid(broker),
-            if opened.created { "creates a store" } else { "opens the store" },
-            self.files.store.display()
-        ));
-        let mut client = Client::connect(&self.files.sockets[0])?;
-        let stop_after = self.plan.consumer_stops_after(random);
-        let a = self.start_consumer("consumer A", 0, Some(stop_after))?;
-        let b = self.start_consumer("consumer B", 1, None)?;
-        for (name, actor, partitions) in [("A", a, 0..HALF), ("B", b, HALF..PARTITIONS)] {
-            self.stage.tell(actor, &format!("connect {}", self.files.sockets[0].display()))?;
-            let starts = self.assign(actor, partitions, &mut client)?;
-            let pid = self.stage.pid(actor);
-            self.say(format!("consumer {name}, process {pid}, gets {starts}"));
-        }
-        self.take_over(a, b, broker, random, &mut client)?;
-        let (broker, opened) = self.kill_broker(broker, b)?;
-        self.stage.until_finished(PARTITIONS as usize)?;
-        self.say("all partitions are finished; consumer B and the broker end in order".into());
-        self.stage.end(b, "finish")?;
-        self.stage.end(broker, "close")?;
-        Ok(opened)
+    fn start_broker(&mut self) -> Result<(Actor, Opened)> {
+        let session = self.plan.session_timeout.as_millis();
+        let (session, heartbeat) = (session.to_string(), (session / 10).to_string());
+        let store = self.dir.join("store");
+        let arguments = [
+            OsStr::new("__broker"),
+            OsStr::new("--store"),
+            store.as_os_str(),
+            OsStr::new("--socket"),
+            self.socket.as_os_str(),
+            OsStr::new("--session-timeout-ms"),
+            OsStr::new(&session),
+            OsStr::new("--heartbeat-interval-ms"),
+            OsStr::new(&heartbeat),
+        ];
+        let actor = self.stage.start("the broker", &arguments)?;
+        self.broker = Some(actor);
+        self.client = Client::new(self.socket);
+        let known = self.stage.until(actor, |known| known.opened.is_some())?;
+        Ok((actor, known.opened.clone().context("the broker's report")?))
     }
 
-    /// Consumer A dies between processing and committing, and B takes over.
-    fn take_over(
-        &mut self,
-        a: Actor,
-        b: Actor,
-        broker: Actor,
-        random: &mut Random,
-        client: &mut Client,
-    ) -> Result<()> {
-        let processed = self.stage.until(a, "stopped")?;
-        self.stage.kill(a)?;
-        self.say(format!(
-            "SIGKILL to consumer A: it has processed {processed} records, and is not through with \
-             committing them"
-        ));
-        let journal = Journal::read(&self.files.journals[0])?;
-        let committed = fetch(client, 0..HALF)?;
-        for partition in 0..HALF {
-            let done = journal.processed.get(&partition).map_or(0, Vec::len);
-            let next = committed.get(&partition).copied().unwrap_or(0);
-            self.say(format!(
-                "  partition {partition}: {done} processed, committed offset {next}; B will see {} \
-                 again",
-                done as i64 - next
-            ));
+    /// Starts the next consumer, under the next letter.
+    fn start_consumer(&mut self, zombie: Option<&Zombie>) -> Result<Who> {
+        let who = self.consumers.len();
+        let name = char::from(b"ABC"[who]);
+        let journal = self.dir.join(format!("journal-{}", name.to_ascii_lowercase()));
+        let seed = (self.plan.seed ^ ((who as u64) << 32)).to_string();
+        let (member, every) = (name.to_string(), self.plan.commit_every.to_string());
+        let end = self.log_end.to_string();
+        let mut options = vec![("--member", member), ("--commit-every", every), ("--seed", seed)];
+        options.push(("--log-end", end));
+        if let Some(Zombie { member, epoch, late }) = zombie {
+            let late: Vec<_> = late.iter().map(|(of, next)| format!("{of}:{next}")).collect();
+            options.push(("--zombie-of", member.clone()));
+            options.push(("--zombie-epoch", epoch.to_string()));
+            options.push(("--late-commit", late.join(",")));
         }
-        self.check([&journal, &Journal::default()], &committed, "the death of consumer A");
-        // The order to stop is given before B gets more to do, so that it cannot come too late.
-        let commits = self.plan.broker_stops_after(random);
-        self.stage.tell(broker, &format!("stop-after {commits}"))?;
-        self.stage.until(broker, "armed")?;
-        let starts = self.assign(b, 0..HALF, client)?;
-        self.say(format!("consumer B takes over {starts}"));
+        let mut arguments = vec![OsStr::new("__consumer"), OsStr::new("--socket")];
+        arguments.extend([self.socket.as_os_str(), OsStr::new("--journal"), journal.as_os_str()]);
+        for (name, value) in &options {
+            arguments.extend([OsStr::new(name), OsStr::new(value)]);
+        }
+        let actor = self.stage.start(&format!("consumer {name}"), &arguments)?;
+        self.consumers.push(Consumer { name, actor, journal });
+        Ok(who)
+    }
+
+    fn name(&self, who: Who) -> char {
+        self.consumers[who].name
+    }
+
+    fn actor(&self, who: Who) -> Actor {
+        self.consumers[who].actor
+    }
+
+    fn pid(&self, who: Who) -> u32 {
+        self.stage.pid(self.actor(who))
+    }
+
+    /// Waits until a consumer owns so many partitions.
+    fn until_owns(&mut self, who: Who, partitions: usize) -> Result<()> {
+        let actor = self.actor(who);
+        self.stage.until(actor, |known| known.owns.len() == partitions).map(drop)
+    }
+
+    /// Waits until consumers are through with all that they own, up to an end of the log.
+    fn until_through(&mut self, who: &[Who], end: i64) -> Result<()> {
+        for who in who {
+            let actor = self.actor(*who);
+            self.stage.until(actor, |known| {
+                known.owns.iter().all(|partition| known.at_end.get(partition) == Some(&end))
+            })?;
+        }
         Ok(())
     }
 
-    /// The broker dies after it has stored a commit and before it has said so. It is started again
-    /// on the same directory.
-    fn kill_broker(&mut self, broker: Actor, b: Actor) -> Result<(Actor, Opened)> {
-        self.stage.until(broker, "stopped")?;
-        self.stage.kill(broker)?;
-        self.say("SIGKILL to the broker: it has stored a commit, and not answered it yet".into());
-        self.stage.until(b, "lost")?;
-        let (broker, opened) = self.start_broker(1)?;
-        let pid = self.stage.pid(broker);
-        self.say(format!(
-            "the broker, now process {pid}, opens the store again: {}",
-            tell(&opened)
-        ));
-        let journals = self.journals()?;
-        let mut client = Client::connect(&self.files.sockets[1])?;
-        let committed = fetch(&mut client, 0..PARTITIONS)?;
-        self.check([&journals[0], &journals[1]], &committed, "the death of the broker");
-        self.stage.tell(b, &format!("connect {}", self.files.sockets[1].display()))?;
-        let starts = self.assign(b, 0..PARTITIONS, &mut client)?;
-        self.say(format!("consumer B goes on with {starts}"));
-        Ok((broker, opened))
+    /// The group as the broker has it.
+    fn group(&mut self) -> Result<Group> {
+        match self.client.ask(&Request::Describe)? {
+            Answer::Group(group) => Ok(group),
+            other => bail!("the broker answered {other:?} to a look at the group"),
+        }
+    }
+
+    fn journal(&self, who: Who) -> Result<Journal> {
+        Journal::read(&self.consumers[who].journal)
+    }
+
+    fn journals(&self) -> Result<Vec<(char, Journal)>> {
+        let read = |who| Ok((self.name(who), self.journal(who)?));
+        (0..self.consumers.len()).map(read).collect()
     }
 
     /// Opens the store once more, in this process, and counts.
-    fn settle(mut self, elapsed: Duration, reopened: Opened) -> Result<Run> {
-        let store = Options::new().create_if_missing(false).open(&self.files.store)?;
-        let last = Opened::from(store.recovery_report());
-        let mut committed = Committed::new();
+    fn settle(self, late_commit: &LateCommit, elapsed: Duration) -> Result<Outcome> {
+        let store = Options::new().create_if_missing(false).open(self.dir.join("store"))?;
+        let mut committed = Offsets::new();
         for partition in 0..PARTITIONS {
             if let Some(value) = store.fetch(Key::new(GROUP, TOPIC, partition)) {
                 committed.insert(partition, value.offset().0);
             }
         }
         store.close()?;
-        self.say(format!("this process opens the store to count: {}", tell(&last)));
         let journals = self.journals()?;
-        let (partitions, broken) = judge(&Evidence {
+        let evidence = Evidence {
             records: self.plan.records,
-            partitions: PARTITIONS,
-            commit_every: self.plan.commit_every,
-            journals: [&journals[0], &journals[1]],
+            journals: &journals,
+            deaths: &self.deaths,
+            late_commit,
             committed: &committed,
-        });
-        self.broken.extend(broken);
-        let commits = journals[0].commits + journals[1].commits;
-        let commit_ns = journals[0].commit_ns + journals[1].commit_ns;
-        Ok(Run {
-            level: self.level,
+        };
+        let partitions = count(&evidence);
+        let mut checks = judge(&evidence, &partitions);
+        checks.extend(self.checks);
+        let commits: u64 = journals.iter().map(|(_, journal)| journal.commits).sum();
+        let commit_ns: u64 = journals.iter().map(|(_, journal)| journal.commit_ns).sum();
+        Ok(Outcome {
+            consumers: journals.iter().map(|(name, _)| *name).collect(),
             partitions,
+            takeovers: self.takeovers,
             commits,
-            elapsed,
             mean_commit: Duration::from_nanos(commit_ns / commits.max(1)),
-            reopened: [reopened, last],
-            broken: self.broken,
+            elapsed,
+            checks,
         })
     }
-
-    fn say(&mut self, line: String) {
-        self.narrator.event(&line);
-    }
-
-    fn start_broker(&mut self, life: usize) -> Result<(Actor, Opened)> {
-        let broker = self.stage.start(
-            "the broker",
-            &[
-                OsStr::new("__broker"),
-                OsStr::new("--store"),
-                self.files.store.as_os_str(),
-                OsStr::new("--socket"),
-                self.files.sockets[life].as_os_str(),
-                OsStr::new("--durability"),
-                OsStr::new(self.level.name()),
-            ],
-        )?;
-        let opened = self.stage.until(broker, "ready")?;
-        Ok((broker, serde_json::from_str(&opened).context("the broker's report")?))
-    }
-
-    fn start_consumer(&mut self, name: &'static str, at: u64, stop: Option<u64>) -> Result<Actor> {
-        let journal = &self.files.journals[at as usize];
-        let seed = (self.plan.seed ^ (at << 32)).to_string();
-        let (records, every) = (self.plan.records.to_string(), self.plan.commit_every.to_string());
-        let stop = stop.map(|stop| stop.to_string());
-        let mut arguments = vec![OsStr::new("__consumer"), OsStr::new("--journal")];
-        arguments.push(journal.as_os_str());
-        let named = [("--records", &records), ("--commit-every", &every), ("--seed", &seed)];
-        for (name, value) in
-            named.into_iter().chain(stop.as_ref().map(|stop| ("--stop-after", stop)))
-        {
-            arguments.extend([OsStr::new(name), OsStr::new(value)]);
-        }
-        self.stage.start(name, &arguments)
-    }
-
-    /// Gives a consumer partitions, each from its committed offset on, and describes them.
-    fn assign(
-        &mut self,
-        consumer: Actor,
-        partitions: std::ops::Range<i32>,
-        client: &mut Client,
-    ) -> Result<String> {
-        let committed = fetch(client, partitions.clone())?;
-        let (mut order, mut names, mut starts) = (String::from("assign"), Vec::new(), Vec::new());
-        for partition in partitions {
-            // Without a committed offset a consumer begins with the first record.
-            let start = committed.get(&partition).copied().unwrap_or(0);
-            order.push_str(&format!(" {partition}:{start}"));
-            names.push(partition.to_string());
-            starts.push(start.to_string());
-        }
-        self.stage.tell(consumer, &order)?;
-        Ok(format!("partitions {} from offsets {}", names.join(", "), starts.join(", ")))
-    }
-
-    fn journals(&self) -> Result<[Journal; 2]> {
-        let [a, b] = &self.files.journals;
-        Ok([Journal::read(a)?, Journal::read(b)?])
-    }
-
-    /// Checks right after a death that nothing acknowledged is missing. The story goes on in any
-    /// case, so that the tables show what became of it.
-    fn check(&mut self, journals: [&Journal; 2], committed: &Committed, when: &str) {
-        let acknowledged = journals[0].commits + journals[1].commits;
-        let lost = lost_commits(journals, committed);
-        if lost.is_empty() {
-            self.say(format!("  none of the {acknowledged} acknowledged commits is lost"));
-        }
-        for lost in lost {
-            self.say(format!("  BROKEN PROMISE: {lost}"));
-            self.broken.push(format!("after {when}, {lost}"));
-        }
-    }
 }
 
-fn fetch(client: &mut Client, partitions: std::ops::Range<i32>) -> Result<Committed> {
-    let mut committed = Committed::new();
-    for partition in partitions {
-        if let Some(offset) = client.fetch(partition)? {
-            committed.insert(partition, offset);
-        }
-    }
-    Ok(committed)
+fn offsets(group: &Group) -> Offsets {
+    let committed = (0..).zip(&group.committed);
+    committed.filter_map(|(partition, offset)| Some((partition, (*offset)?))).collect()
 }
 
-/// A recovery report in one line.
-fn tell(opened: &Opened) -> String {
-    let cut = match opened.cut_bytes {
-        0 => "no torn tail".into(),
-        bytes => format!("a torn tail of {bytes} bytes was cut off"),
-    };
-    format!(
-        "{}, {} records with {} commits read in {} ms, {cut}",
-        if opened.clean { "it was closed in order" } else { "it was not closed" },
-        opened.records,
-        opened.changes,
-        opened.elapsed_ms,
-    )
+/// Who has what, as in `epoch 2   A: 0 1   B: 2 3`.
+fn who_has_what(group: &Group) -> String {
+    let members = group.members.iter().map(|member| match member.partitions.as_slice() {
+        [] => format!("   {}: none", member.id),
+        partitions => format!("   {}: {}", member.id, numbers(partitions)),
+    });
+    format!("epoch {}{}", group.epoch, members.collect::<String>())
+}
+
+/// Numbers with blanks between them.
+pub(super) fn numbers(numbers: &[i32]) -> String {
+    numbers.iter().map(i32::to_string).collect::<Vec<_>>().join(" ")
 }
