@@ -3,33 +3,43 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::engines::{ALL, Kind};
+use crate::engines::{ALL, Kind, PAGEMARK, Role};
 
 /// What the program says about itself.
 pub const USAGE: &str = "\
 Pagemark and its peers, side by side on one workload.
 
-usage: pagemark-bench COMMAND [--rounds N] [--seconds S] [--only A,B] [--threads N,M]
-                              [--patience S] [--dir DIR] [--csv FILE]
+usage: pagemark-bench COMMAND [OPTIONS]
 
-  all        every measurement below, one after the other
-  buffered   commits that need not survive power loss: 1, 2, 4 threads
-  batches    the same by batches of the 100 keys of a group
-  durable    commits that are synced before they return: 1, 4, 16, 64, 256 threads
-  fetch      fetch by names, fetch beside a writer, scan of a group
-  replay     opening after a kill and after a close: 10 million commits, 100 k and 1 M keys
-  memory     bytes per key in memory
-  scale      10 million keys, and 100 million commits: built, compacted, killed, reopened
-  stall      how long single commits take with and without compactions
-  list       the engines and how each is set up
+  report     what the plots and the bars need, in about 12 minutes
+  all        every measurement below, one after the other: some hours
 
-  --rounds N       rounds over all engines (5)
-  --seconds S      measured time of one engine in one round (1)
+  buffered   commits that need not survive power loss, by threads
+  batches    batches of 10, 100 and 1,000 keys, buffered and synced
+  durable    commits that are synced before they return, by threads
+  pipelined  durable commits of one thread that waits once for many
+  fetch      fetch by names and by slot, by group, with 2 threads and beside a writer
+  keys       memory, disk and opening of 10 thousand to 10 million keys
+  history    bytes to the device, disk and opening after 1 to 100 million commits
+  replay     opening a log of 10 million commits that was never compacted
+  latency    percentiles of single buffered commits, with and without compactions
+  steady     a steady state, and its drift
+  scale      stores and patterns of Pagemark alone: built, compacted, backed up, reopened
+
+  list             the engines and how each is set up
+  bars FILE        how the results in FILE stand to the aims
+  plot FILE DIR    draws the results in FILE into DIR as SVG
+
+  --json FILE      adds the tables to FILE, each instead of the one of its name
+  --rounds N       rounds over all engines (5; 3 for `report`)
+  --seconds S      measured time of one engine in one round (1; 0.25 for `report`)
   --only A,B       only these engines
-  --threads N,M    other numbers of threads for `buffered` and `durable`
-  --patience S     how long to wait before each measurement for other programs to rest (10)
+  --threads N,M    numbers of threads for `buffered` and `durable` (1,2,4,16,64,256)
+  --keys N,M       numbers of keys for `keys` (10000,100000,1000000,10000000)
+  --commits N,M    numbers of commits for `history` (1000000,10000000,100000000)
+  --patience S     how long to wait before each measurement for other programs to rest (10; 2 for
+                   `report`)
   --dir DIR        where data goes, on the file system to measure (the system's temporary one)
-  --csv FILE       also append every single measurement to FILE
 ";
 
 /// What the command line says.
@@ -47,9 +57,11 @@ pub struct Args {
     pub patience: Duration,
     /// Where data goes.
     pub dir: PathBuf,
-    /// Where single measurements go.
-    pub csv: Option<PathBuf>,
+    /// Where tables go.
+    pub json: Option<PathBuf>,
     threads: Vec<usize>,
+    keys: Vec<usize>,
+    commits: Vec<usize>,
     only: Vec<String>,
 }
 
@@ -60,15 +72,20 @@ impl Args {
     ///
     /// What is wrong with it, in words.
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
+        let command = words.next().unwrap_or_default();
+        let is_short = command == "report";
+        let (rounds, milliseconds, patience) = if is_short { (3, 250, 2) } else { (5, 1000, 10) };
         let mut args = Args {
-            command: words.next().unwrap_or_default(),
+            command,
             rest: Vec::new(),
-            rounds: 5,
-            time: Duration::from_secs(1),
-            patience: Duration::from_secs(10),
+            rounds,
+            time: Duration::from_millis(milliseconds),
+            patience: Duration::from_secs(patience),
             dir: std::env::temp_dir(),
-            csv: None,
+            json: None,
             threads: Vec::new(),
+            keys: Vec::new(),
+            commits: Vec::new(),
             only: Vec::new(),
         };
         while let Some(word) = words.next() {
@@ -77,18 +94,16 @@ impl Args {
                 continue;
             }
             let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
-            let list = || value.split(',').map(str::to_owned);
             match word.as_str() {
                 "--rounds" => args.rounds = number::<usize>(&word, &value)?.max(1),
                 "--seconds" => args.time = seconds(&word, &value)?,
                 "--patience" => args.patience = seconds(&word, &value)?,
                 "--dir" => args.dir = PathBuf::from(value),
-                "--csv" => args.csv = Some(PathBuf::from(value)),
-                "--only" => args.only = list().collect(),
-                "--threads" => {
-                    args.threads =
-                        list().map(|one| number(&word, &one)).collect::<Result<_, _>>()?;
-                }
+                "--json" => args.json = Some(PathBuf::from(value)),
+                "--only" => args.only = value.split(',').map(str::to_owned).collect(),
+                "--threads" => args.threads = numbers(&word, &value)?,
+                "--keys" => args.keys = numbers(&word, &value)?,
+                "--commits" => args.commits = numbers(&word, &value)?,
                 _ => return Err(format!("{word} is no option")),
             }
         }
@@ -106,10 +121,44 @@ impl Args {
         ALL.iter().filter(wanted).copied().collect()
     }
 
+    /// The engines that were asked for which leave a store behind, each in one way to use it.
+    pub fn stores(&self) -> Vec<Kind> {
+        self.engines(|kind| match kind.role {
+            Role::Pagemark => kind.name == PAGEMARK,
+            Role::Peer => kind.buffered,
+            Role::Raw => false,
+        })
+    }
+
     /// The numbers of threads that were asked for.
     pub fn threads(&self, default: &[usize]) -> Vec<usize> {
-        if self.threads.is_empty() { default.to_vec() } else { self.threads.clone() }
+        or_default(&self.threads, default)
     }
+
+    /// The numbers of keys that were asked for.
+    pub fn keys(&self, default: &[usize]) -> Vec<usize> {
+        or_default(&self.keys, default)
+    }
+
+    /// The numbers of commits that were asked for.
+    pub fn commits(&self, default: &[usize]) -> Vec<usize> {
+        or_default(&self.commits, default)
+    }
+
+    /// The same for some engines alone, as far as they were asked for.
+    pub fn only(&self, names: &[&str]) -> Args {
+        let is_asked = |name: &&&str| self.only.is_empty() || self.only.iter().any(|n| n == **name);
+        let only = names.iter().filter(is_asked).map(|name| (*name).to_owned()).collect();
+        Args { only, ..self.clone() }
+    }
+}
+
+fn or_default(asked: &[usize], default: &[usize]) -> Vec<usize> {
+    if asked.is_empty() { default.to_vec() } else { asked.to_vec() }
+}
+
+fn numbers(option: &str, value: &str) -> Result<Vec<usize>, String> {
+    value.split(',').map(|one| number(option, one)).collect()
 }
 
 fn seconds(option: &str, value: &str) -> Result<Duration, String> {

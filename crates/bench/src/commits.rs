@@ -1,154 +1,193 @@
-//! The measurements of commits and fetches.
+//! The measurements of commits and fetches on a store of 100,000 keys.
 
 use crate::args::Args;
-use crate::engines::{Kind, Mode, Role};
+use crate::engines::{Engine, Kind, Mode};
 use crate::quiet::Quiet;
-use crate::run::{RunOptions, Task, run, with_engine};
-use crate::table::{Table, Unit};
-use crate::workload::{KEYS_PER_GROUP, Workload};
+use crate::run::{Outcome, RunOptions, Task, run, with_engine};
+use crate::table::{Column, Table, Unit};
+use crate::workload::{Shape, Workload};
 
-/// Groups of the workload of commits and fetches.
-pub const GROUPS: usize = 1000;
-
-/// The part of the measurements that may be disturbed if they are to decide about anything.
-const MAX_DISTURBED: f64 = 0.25;
+/// Threads that commit.
+const THREADS: [usize; 6] = [1, 2, 4, 16, 64, 256];
+/// Keys of a batch, each with a shape in which as many are of one group.
+const BATCHES: [(usize, Shape); 3] = [
+    (10, Shape::USUAL),
+    (100, Shape::USUAL),
+    (1000, Shape { groups: 100, topics: 10, partitions: 100 }),
+];
+/// Commits that one thread has in flight.
+const WINDOWS: [usize; 3] = [100, 1_000, 10_000];
 
 /// Commits that need not survive power loss.
-pub fn buffered(args: &Args) -> Table {
-    let workload = Workload::new(GROUPS);
+pub fn buffered(args: &Args) -> Vec<Table> {
+    let workload = Workload::new(Shape::USUAL);
     let engines = args.engines(|kind| kind.buffered);
-    let mut table = Table::new("Buffered commits: commits per second", &engines);
-    let options = RunOptions { check: true, ..RunOptions::default() };
-    let disturbed = for_each_round(args, &engines, |kind, quiet| {
-        for threads in args.threads(&[1, 2, 4]) {
-            with_engine(kind, Mode::Buffered, &args.dir, &workload, |engine| {
-                let done = quiet
-                    .measure(|| run(engine, &workload, Task::Commit, threads, args.time, options));
-                let column = column(threads);
-                table.add(kind, &column, Unit::Rate, done.rate);
-            });
+    let mut table = Table::new("buffered", "Buffered commits per second, by threads");
+    for_each_round(args, Mode::Buffered, &engines, [&mut table], |kind, setting, [table]| {
+        for threads in args.threads(&THREADS) {
+            let done = setting.open(kind, &workload, |open| open.commits(Task::Commit, threads));
+            table.add(kind, Column::at(threads, Unit::More), done.rate);
         }
     });
-    table.set_disturbed(disturbed);
-    table
+    vec![table]
 }
 
-/// Commits of all keys of a group that need not survive power loss.
-pub fn batches(args: &Args) -> Table {
-    let workload = Workload::new(GROUPS);
+/// Batches of keys of a group, buffered and synced.
+pub fn batches(args: &Args) -> Vec<Table> {
+    let title = "Buffered batches of one thread: keys per second, by keys in each";
+    let mut buffered = Table::new("batches", title);
+    let title = "Synced batches of one thread: keys per second, by keys in each";
+    let mut synced = Table::new("synced-batches", title);
+    let workloads = BATCHES.map(|(size, shape)| (size, Workload::new(shape)));
+    let measure = |kind: &Kind, setting: &Setting<'_>, [table]: &mut [&mut Table; 1]| {
+        for (size, workload) in &workloads {
+            let done = setting.open(kind, workload, |open| open.commits(Task::Batch(*size), 1));
+            table.add(kind, Column::at(*size, Unit::More), done.rate);
+        }
+    };
     let engines = args.engines(|kind| kind.buffered);
-    let mut table = Table::new("Buffered batches of 100: keys per second", &engines);
-    let options = RunOptions { check: true, ..RunOptions::default() };
-    let _ = for_each_round(args, &engines, |kind, quiet| {
-        with_engine(kind, Mode::Buffered, &args.dir, &workload, |engine| {
-            let done = quiet.measure(|| run(engine, &workload, Task::Batch, 1, args.time, options));
-            let keys = done.rate * KEYS_PER_GROUP as f64;
-            table.add(kind, &column(1), Unit::Rate, keys);
-        });
-    });
-    table
+    for_each_round(args, Mode::Buffered, &engines, [&mut buffered], measure);
+    let engines = args.engines(|kind| kind.durable);
+    for_each_round(args, Mode::Durable, &engines, [&mut synced], measure);
+    vec![buffered, synced]
 }
 
 /// Commits that are synced before they return.
-pub fn durable(args: &Args) -> [Table; 3] {
-    let workload = Workload::new(GROUPS);
+pub fn durable(args: &Args) -> Vec<Table> {
+    let workload = Workload::new(Shape::USUAL);
     let engines = args.engines(|kind| kind.durable);
-    let titled = |title| Table::new(title, &engines);
-    let mut rates = titled("Durable commits: commits per second");
-    let mut times = titled("Durable commits: p50 and p99 in microseconds");
-    let mut flushes = titled("Durable commits: commits per flush");
-    let disturbed = for_each_round(args, &engines, |kind, quiet| {
-        for threads in args.threads(&[1, 4, 16, 64, 256]) {
-            with_engine(kind, Mode::Durable, &args.dir, &workload, |engine| {
-                let options =
-                    RunOptions { latencies: true, check: kind.reads, ..RunOptions::default() };
-                let done = quiet
-                    .measure(|| run(engine, &workload, Task::Commit, threads, args.time, options));
-                let column = column(threads);
-                rates.add(kind, &column, Unit::Rate, done.rate);
-                let (p50, p99) = (done.quantile_us(0.5), done.quantile_us(0.99));
-                times.add(kind, &format!("{threads}: p50"), Unit::Plain, p50);
-                times.add(kind, &format!("{threads}: p99"), Unit::Plain, p99);
-                if let Some(per_commit) = done.flushes {
-                    flushes.add(kind, &column, Unit::Plain, per_commit.recip());
-                }
-            });
+    let mut tables = [
+        Table::new("durable", "Synced commits per second, by threads"),
+        Table::new("durable-p50", "Synced commits: p50 in microseconds, by threads"),
+        Table::new("durable-p99", "Synced commits: p99 in microseconds, by threads"),
+        Table::new("durable-p99.9", "Synced commits: p99.9 in microseconds, by threads"),
+        Table::new("durable-flushes", "Synced commits: commits per flush, by threads"),
+    ];
+    let all = tables.each_mut();
+    for_each_round(args, Mode::Durable, &engines, all, |kind, setting, tables| {
+        let [rates, p50, p99, p999, flushes] = tables;
+        for threads in args.threads(&THREADS) {
+            let done = setting.open(kind, &workload, |open| open.commits(Task::Commit, threads));
+            rates.add(kind, Column::at(threads, Unit::More), done.rate);
+            for (table, part) in [(&mut *p50, 0.5), (&mut *p99, 0.99), (&mut *p999, 0.999)] {
+                let microseconds = done.quantile_ns(part) / 1e3;
+                table.add(kind, Column::at(threads, Unit::Less), microseconds);
+            }
+            if let Some(commits) = done.commits_per_flush {
+                flushes.add(kind, Column::at(threads, Unit::Plain), commits);
+            }
         }
     });
-    rates.set_disturbed(disturbed);
-    [rates, times, flushes]
+    tables.into()
+}
+
+/// Durable commits of one thread that waits once for many.
+pub fn pipelined(args: &Args) -> Vec<Table> {
+    let workload = Workload::new(Shape::USUAL);
+    let engines = args.engines(|kind| kind.pipelined);
+    let title = "Pipelined durable commits per second of one thread, by commits in flight";
+    let mut rates = Table::new("pipelined", title);
+    let title = "Pipelined durable commits: commits per flush, by commits in flight";
+    let mut flushes = Table::new("pipelined-flushes", title);
+    let all = [&mut rates, &mut flushes];
+    for_each_round(args, Mode::Buffered, &engines, all, |kind, setting, [rates, flushes]| {
+        for window in WINDOWS {
+            let task = Task::Pipelined(window);
+            let done = setting.open(kind, &workload, |open| open.commits(task, 1));
+            rates.add(kind, Column::at(window, Unit::More), done.rate);
+            if let Some(commits) = done.commits_per_flush {
+                flushes.add(kind, Column::at(window, Unit::Plain), commits);
+            }
+        }
+    });
+    vec![rates, flushes]
 }
 
 /// Fetches and scans.
-pub fn fetch(args: &Args) -> Table {
-    let workload = Workload::new(GROUPS);
+pub fn fetch(args: &Args) -> Vec<Table> {
+    let workload = Workload::new(Shape::USUAL);
+    let one_group = Workload::new(Shape { groups: 1, ..Shape::USUAL });
     let engines = args.engines(|kind| kind.buffered && kind.reads);
-    let mut table = Table::new("Fetch: nanoseconds (a scan reads 100 keys)", &engines);
-    let _ = for_each_round(args, &engines, |kind, quiet| {
-        with_engine(kind, Mode::Buffered, &args.dir, &workload, |engine| {
-            let mut measure = |column, task, beside_writer| {
-                let options = RunOptions { beside_writer, check: beside_writer, latencies: false };
-                let done = quiet.measure(|| run(engine, &workload, task, 1, args.time, options));
-                table.add(kind, column, Unit::Time, 1e9 / done.rate);
-            };
-            measure("fetch", Task::Fetch, false);
-            measure("scan", Task::Scan, false);
-            measure("beside a writer", Task::Fetch, true);
+    let mut table = Table::new("fetch", "Fetch: nanoseconds");
+    for_each_round(args, Mode::Buffered, &engines, [&mut table], |kind, setting, [table]| {
+        let mut add = |column, nanoseconds| {
+            table.add(kind, Column::named(column, Unit::Less), nanoseconds);
+        };
+        setting.open(kind, &workload, |open| {
+            add("1 thread", open.reads(Task::Fetch, 1, false));
+            add("2 threads", open.reads(Task::Fetch, 2, false));
+            add("group of 100", open.reads(Task::Scan, 1, false));
+            add("beside a writer", open.reads(Task::Fetch, 1, true));
+        });
+        setting.open(kind, &one_group, |open| {
+            add("of 100 keys", open.reads(Task::Fetch, 1, false));
         });
     });
-    table
+    vec![table]
 }
 
-/// How the measurements stand to what the project asks for.
-pub fn print_bars(buffered: Option<&Table>, durable: Option<&Table>) {
-    println!("\n## Bars\n");
-    let say = |table: &Table, what: &str, bar: f64, ratio: Option<f64>| match ratio {
-        Some(ratio) => {
-            // Between other programs every engine waits for the processor, and all look alike.
-            let verdict = match ratio >= bar {
-                _ if table.disturbed() > MAX_DISTURBED => "UNKNOWN: the machine was busy",
-                true => "reached",
-                false => "MISSED",
-            };
-            println!("{what}: {ratio:.2} (at least {bar}) {verdict}");
-        }
-        None => println!("{what}: not measured"),
-    };
-    if let Some(table) = durable {
-        let (one, many) = (column(1), column(64));
-        let raw = table.fastest(Role::Raw, &one);
-        let ratio = raw.and_then(|raw| table.speed("pagemark", raw, &one));
-        say(table, "synced, 1 thread, of the fastest raw flush", 0.85, ratio);
-        say(
-            table,
-            "synced, 64 threads, of RocksDB",
-            2.0,
-            table.speed("pagemark", "rocksdb", &many),
-        );
-    }
-    if let Some(table) = buffered {
-        let one = column(1);
-        let peer = table.fastest(Role::Peer, &one);
-        let ratio = peer.and_then(|peer| table.speed("pagemark", peer, &one));
-        say(table, "buffered by names, 1 thread, of the fastest peer", 3.0, ratio);
+/// What is the same for all measurements of a command.
+struct Setting<'a> {
+    args: &'a Args,
+    quiet: &'a Quiet,
+    mode: Mode,
+}
+
+impl Setting<'_> {
+    /// Opens an engine with all keys set.
+    fn open<R>(&self, kind: &Kind, workload: &Workload, then: impl FnOnce(Measured<'_>) -> R) -> R {
+        let Setting { args, quiet, mode } = *self;
+        with_engine(kind, mode, &args.dir, workload, |engine| {
+            then(Measured { kind, engine, workload, args, quiet, mode })
+        })
     }
 }
 
-fn column(threads: usize) -> String {
-    match threads {
-        1 => "1 thread".to_owned(),
-        _ => format!("{threads} threads"),
+/// An open engine that is to be measured.
+struct Measured<'a> {
+    kind: &'a Kind,
+    engine: &'a dyn Engine,
+    workload: &'a Workload,
+    args: &'a Args,
+    quiet: &'a Quiet,
+    mode: Mode,
+}
+
+impl Measured<'_> {
+    fn run(&self, task: Task, threads: usize, options: RunOptions) -> Outcome {
+        let Measured { engine, workload, args, quiet, .. } = self;
+        quiet.measure(|| run(*engine, workload, task, threads, args.time, options))
+    }
+
+    fn commits(&self, task: Task, threads: usize) -> Outcome {
+        // The clock is read after each synced commit alone: beside a flush it takes no time.
+        let latencies = task == Task::Commit && self.mode == Mode::Durable;
+        let options = RunOptions { latencies, check: self.kind.reads, ..RunOptions::default() };
+        self.run(task, threads, options)
+    }
+
+    /// Nanoseconds between two calls that end, of all threads together.
+    fn reads(&self, task: Task, threads: usize, beside_writer: bool) -> f64 {
+        let options = RunOptions { beside_writer, check: beside_writer, ..RunOptions::default() };
+        1e9 / self.run(task, threads, options).rate
     }
 }
 
-/// Returns the part of the measurements that were disturbed.
-fn for_each_round(args: &Args, engines: &[Kind], mut measure: impl FnMut(&Kind, &Quiet)) -> f64 {
+/// Measures all engines in turn, and tells the tables how quiet it was.
+fn for_each_round<const N: usize>(
+    args: &Args,
+    mode: Mode,
+    engines: &[Kind],
+    mut tables: [&mut Table; N],
+    mut measure: impl FnMut(&Kind, &Setting<'_>, &mut [&mut Table; N]),
+) {
     let quiet = Quiet::new(args.patience);
+    let setting = Setting { args, quiet: &quiet, mode };
     for round in 1..=args.rounds {
         for kind in engines {
-            eprintln!("round {round} of {}: {}", args.rounds, kind.name);
-            measure(kind, &quiet);
+            eprintln!("{}, round {round} of {}: {}", tables[0].name, args.rounds, kind.name);
+            measure(kind, &setting, &mut tables);
         }
     }
-    quiet.tell()
+    tables.iter_mut().for_each(|table| table.quietness = quiet.told());
 }

@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use crate::table::Quietness;
+
 /// The part of one processor that others may use in a measurement that counts as quiet.
 const ALLOWED: f64 = 0.1;
 /// How long it has to have been quiet before a measurement.
@@ -28,29 +30,44 @@ impl Quiet {
     pub fn measure<R>(&self, mut measure: impl FnMut() -> R) -> R {
         let deadline = Instant::now() + self.patience;
         loop {
-            while Instant::now() < deadline {
-                let before = Usage::now();
-                std::thread::sleep(WINDOW);
-                if before.others_since() <= ALLOWED {
-                    break;
-                }
-            }
+            self.wait_until(deadline);
             let before = Usage::now();
             let measured = measure();
             let is_quiet = before.others_since() <= ALLOWED;
             if is_quiet || Instant::now() >= deadline {
-                self.measured.set(self.measured.get() + 1);
-                self.disturbed.set(self.disturbed.get() + usize::from(!is_quiet));
+                self.count(is_quiet);
                 return measured;
             }
         }
     }
 
-    /// Says how many measurements may be wrong, and returns which part that is.
-    pub fn tell(&self) -> f64 {
-        let (measured, disturbed) = (self.measured.get(), self.disturbed.get());
-        println!("\n{disturbed} of {measured} measurements were disturbed by other programs.");
-        disturbed as f64 / measured.max(1) as f64
+    /// Waits for quiet and measures once, whatever happens meanwhile: for what cannot be repeated.
+    pub fn measure_once<R>(&self, measure: impl FnOnce() -> R) -> R {
+        self.wait_until(Instant::now() + self.patience);
+        let before = Usage::now();
+        let measured = measure();
+        self.count(before.others_since() <= ALLOWED);
+        measured
+    }
+
+    fn wait_until(&self, deadline: Instant) {
+        while Instant::now() < deadline {
+            let before = Usage::now();
+            std::thread::sleep(WINDOW);
+            if before.others_since() <= ALLOWED {
+                break;
+            }
+        }
+    }
+
+    fn count(&self, is_quiet: bool) {
+        self.measured.set(self.measured.get() + 1);
+        self.disturbed.set(self.disturbed.get() + usize::from(!is_quiet));
+    }
+
+    /// How many measurements there were, and how many of them may be wrong.
+    pub fn told(&self) -> Quietness {
+        Quietness { measured: self.measured.get(), disturbed: self.disturbed.get() }
     }
 }
 

@@ -1,20 +1,20 @@
-//! Stores of the size that one has after years.
+//! Stores of the size that one has after years, and of patterns that would fill a disk: built,
+//! compacted, backed up, killed and opened again. Pagemark alone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use pagemark::{CommitBatch, Durability, Key, NextOffset, OffsetStore, Options};
+use serde::{Deserialize, Serialize};
 
 use crate::args::Args;
-use crate::child;
-use crate::commits::GROUPS;
+use crate::child::{self, Stop};
 use crate::engines::pagemark::{commit, named};
-use crate::memory::anonymous_bytes;
+use crate::process::{anonymous_bytes, disk_bytes, processor_seconds};
 use crate::quiet::Quiet;
-use crate::replay::processor_seconds;
 use crate::run::TempDir;
-use crate::table::{median, print_aligned, short};
-use crate::workload::Workload;
+use crate::table::{Column, Table, Unit, count};
+use crate::workload::{Shape, Workload};
 
 /// 1,000 groups of 100 topics of 100 partitions.
 const KEYS: usize = 10_000_000;
@@ -24,75 +24,143 @@ const TURNS: usize = 10_000_000;
 /// Groups that are there at a time.
 pub const LIVE: usize = 100;
 
-/// Builds both stores in processes that are killed, and opens them in new ones.
-pub fn scale(args: &Args) {
-    let quiet = Quiet::new(args.patience);
-    let mut rows = vec![row(&[
-        "store",
-        "built in s",
-        "compacted",
-        "backed up",
-        "disk MB, most",
-        "compactions",
-        "stopped by",
-        "open ms",
-        "processor ms",
-        "RSS, bytes a key",
-        "disk MB",
-    ])];
-    let stores = [
-        ("child-keys", KEYS),
-        ("child-keys", KEYS / 100),
-        ("child-commits", GROUPS * 100),
-        ("child-one-key", 1),
-        ("child-new-keys", LIVE),
-    ];
-    for (child, keys) in stores {
-        let dir = TempDir::new(&args.dir);
-        let store = dir.0.join("store");
-        let path = store.display().to_string();
-        eprintln!("building: {child}");
-        let built = child::run_and_kill(&[child, &path, &keys.to_string()]);
-        let mut built: Vec<String> = built.split(' ').map(str::to_owned).collect();
-        for stop in ["kill", "close"] {
-            if stop == "close" {
-                child::run_and_kill(&["child-reopen", &path, stop]);
-            }
-            let mut opened: [Vec<f64>; 3] = Default::default();
-            for _ in 0..args.rounds {
-                let told = quiet.measure(|| child::run_and_kill(&["child-reopen", &path, stop]));
-                let told = told.split(' ').map(|word| word.parse::<f64>().expect("a number"));
-                opened.iter_mut().zip(told).for_each(|(all, one)| all.push(one));
-            }
-            let [open, cpu, memory] = opened.map(|rounds| median(rounds).unwrap_or(0.0));
-            let mut cells =
-                row(&[&format!("{} {}", short(keys as f64), child.trim_start_matches("child-"))]);
-            cells.append(&mut built);
-            cells.resize(6, String::new());
-            let numbers = [open, cpu, memory / keys as f64, disk_bytes(&store) as f64 / 1e6];
-            cells.push(stop.to_owned());
-            cells.extend(numbers.map(short));
-            rows.push(cells);
+/// How a store is filled.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum Pattern {
+    /// So many keys, each once.
+    Keys(usize),
+    /// Commits over and over to 100,000 keys.
+    Commits,
+    /// Commits to one key.
+    OneKey,
+    /// Commits to ever new groups, which are deleted again.
+    NewGroups,
+}
+
+impl Pattern {
+    fn name(self) -> String {
+        match self {
+            Pattern::Keys(keys) => format!("{} keys", count(keys)),
+            Pattern::Commits => format!("{} commits", count(COMMITS)),
+            Pattern::OneKey => format!("{} commits to one key", count(TURNS)),
+            Pattern::NewGroups => format!("{} groups come and go", count(TURNS)),
         }
     }
-    println!(
-        "\n## {} keys, and {} commits over 100 k keys\n",
-        short(KEYS as f64),
-        short(COMMITS as f64)
-    );
-    print_aligned(&rows);
-    let _ = quiet.tell();
+
+    /// The keys that are there in the end.
+    fn keys(self) -> usize {
+        match self {
+            Pattern::Keys(keys) => keys,
+            Pattern::Commits => Shape::USUAL.keys(),
+            Pattern::OneKey => 1,
+            Pattern::NewGroups => LIVE,
+        }
+    }
 }
 
-pub fn row(cells: &[&str]) -> Vec<String> {
-    cells.iter().map(|cell| (*cell).to_owned()).collect()
+/// What a child has to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    store: PathBuf,
+    pattern: Pattern,
+    stop: Stop,
 }
 
-/// The child that fills a store with many keys, compacts it and waits to be killed.
-pub fn fill_keys(args: &Args) {
-    let store = open(&args.rest[0], true);
+#[derive(Debug, Serialize, Deserialize)]
+struct Built {
+    fill_seconds: f64,
+    compact_seconds: f64,
+    backup_seconds: f64,
+    most_disk: u64,
+    compactions: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Opened {
+    seconds: f64,
+    processor_seconds: f64,
+    memory: u64,
+}
+
+/// Builds stores in processes that are killed, and opens them in new ones.
+pub fn scale(args: &Args) -> Vec<Table> {
+    let quiet = Quiet::new(args.patience);
+    let mut table = Table::new("scale", "Stores of some age");
+    let patterns = [
+        Pattern::Keys(KEYS),
+        Pattern::Keys(KEYS / 100),
+        Pattern::Commits,
+        Pattern::OneKey,
+        Pattern::NewGroups,
+    ];
+    for pattern in patterns {
+        eprintln!("scale, building: {}", pattern.name());
+        let dir = TempDir::new(&args.dir);
+        let mut plan = Plan { store: dir.0.join("store"), pattern, stop: Stop::Kill };
+        let built: Built = child::run_and_kill("child-scale", &plan);
+        let row = pattern.name();
+        let mut add = |name: &str, value| table.add(&*row, Column::named(name, Unit::Plain), value);
+        add("built s", built.fill_seconds);
+        add("compacted s", built.compact_seconds);
+        add("backed up s", built.backup_seconds);
+        add("disk MB at most", built.most_disk as f64 / 1e6);
+        add("compactions", built.compactions as f64);
+        for stop in [Stop::Kill, Stop::Close] {
+            plan.stop = stop;
+            if stop == Stop::Close {
+                let _: Opened = child::run_and_kill("child-reopen", &plan);
+            }
+            for _ in 0..args.rounds {
+                let opened: Opened = quiet.measure(|| child::run_and_kill("child-reopen", &plan));
+                let column = |what| format!("{}: {what}", stop.name());
+                add(&column("open ms"), opened.seconds * 1e3);
+                add(&column("processor ms"), opened.processor_seconds * 1e3);
+                add(&column("memory B/key"), opened.memory as f64 / pattern.keys() as f64);
+            }
+        }
+        add("disk MB", disk_bytes(&plan.store) as f64 / 1e6);
+    }
+    table.quietness = quiet.told();
+    vec![table]
+}
+
+/// The child that fills a store, compacts it and backs it up.
+pub fn build(plan: &Plan) -> ! {
+    let store = open(&plan.store, true);
     let started = Instant::now();
-    let keys: usize = args.rest[1].parse().expect("a number of keys");
+    let most = match plan.pattern {
+        Pattern::Keys(keys) => {
+            fill_keys(&store, keys);
+            0
+        }
+        Pattern::Commits => fill_commits(&store, &plan.store),
+        Pattern::OneKey => turns(&plan.store, |i| {
+            store.commit(Key::new("g", "t", 0), NextOffset(i as i64)).expect("commit");
+        }),
+        Pattern::NewGroups => turns(&plan.store, |i| {
+            let group = |i: usize| format!("console-consumer-{i}");
+            store.commit(Key::new(&group(i), "t", 0), NextOffset(1)).expect("commit");
+            if let Some(before) = i.checked_sub(LIVE) {
+                store.delete_group(&group(before)).expect("delete");
+            }
+        }),
+    };
+    let fill_seconds = started.elapsed().as_secs_f64();
+    let most_disk = most.max(disk_bytes(&plan.store));
+    let started = Instant::now();
+    store.compact().expect("compact");
+    let compact_seconds = started.elapsed().as_secs_f64();
+    let started = Instant::now();
+    store.backup(plan.store.with_extension("backup")).expect("back up");
+    let backup_seconds = started.elapsed().as_secs_f64();
+    // A tail behind the snapshot, as there always is one.
+    store.commit(Key::new("g", "t", 0), NextOffset(1)).expect("commit");
+    store.sync().expect("sync");
+    let compactions = store.stats().compaction.completed;
+    child::tell(&Built { fill_seconds, compact_seconds, backup_seconds, most_disk, compactions })
+}
+
+fn fill_keys(store: &OffsetStore, keys: usize) {
     for i in 0..keys / 100 {
         let (group, topic) =
             (format!("billing-service-{:06}", i / 100), format!("orders-events-{:06}", i % 100));
@@ -102,101 +170,52 @@ pub fn fill_keys(args: &Args) {
         }
         store.commit_batch(&batch).expect("commit");
     }
-    finish(&store, &args.rest[0], started, 0);
 }
 
-/// The child that commits over and over the same keys while the store compacts itself.
-pub fn fill_commits(args: &Args) {
-    let workload = Workload::new(GROUPS);
-    let store = open(&args.rest[0], true);
-    let started = Instant::now();
+/// Commits while the store compacts itself, and returns how much disk it took at most.
+fn fill_commits(store: &OffsetStore, path: &Path) -> u64 {
+    let workload = Workload::new(Shape::USUAL);
     let mut stream = workload.stream(0, 1);
     let mut most = 0;
     for i in 0..COMMITS {
         let (key, value) = stream.next_commit();
         store.commit(named(key), commit(&value)).expect("commit");
-        if i % 100_000 == 0 {
-            most = most.max(disk_bytes(Path::new(&args.rest[0])));
+        if i.is_multiple_of(100_000) {
+            most = most.max(disk_bytes(path));
         }
     }
-    finish(&store, &args.rest[0], started, most);
+    most
 }
 
-/// The child that commits to one key.
-pub fn fill_one_key(args: &Args) {
-    turns(args, |store, i| {
-        store.commit(Key::new("g", "t", 0), NextOffset(i as i64)).expect("commit");
-    });
-}
-
-/// The child that commits to ever new groups and deletes them again.
-pub fn fill_new_keys(args: &Args) {
-    let group = |i: usize| format!("console-consumer-{i}");
-    turns(args, |store, i| {
-        store.commit(Key::new(&group(i), "t", 0), NextOffset(1)).expect("commit");
-        if let Some(before) = i.checked_sub(LIVE) {
-            store.delete_group(&group(before)).expect("delete");
-        }
-    });
-}
-
-fn turns(args: &Args, turn: impl Fn(&OffsetStore, usize)) {
-    let store = open(&args.rest[0], true);
-    let (started, mut most) = (Instant::now(), 0);
+fn turns(path: &Path, turn: impl Fn(usize)) -> u64 {
+    let mut most = 0;
     for i in 0..TURNS {
-        turn(&store, i);
-        if i % 20_000 == 0 {
-            most = most.max(disk_bytes(Path::new(&args.rest[0])));
+        turn(i);
+        if i.is_multiple_of(20_000) {
+            most = most.max(disk_bytes(path));
         }
     }
-    finish(&store, &args.rest[0], started, most);
-}
-
-/// Compacts and backs up a store that was filled, and tells how long all of it took.
-fn finish(store: &OffsetStore, path: &str, started: Instant, most: u64) -> ! {
-    let filled = started.elapsed().as_secs_f64();
-    let most = most.max(disk_bytes(Path::new(path))) / 1_000_000;
-    let started = Instant::now();
-    store.compact().expect("compact");
-    let compacted = started.elapsed().as_secs_f64();
-    let started = Instant::now();
-    store.backup(Path::new(path).with_extension("backup")).expect("back up");
-    let backed_up = started.elapsed().as_secs_f64();
-    // A tail behind the snapshot, as there always is one.
-    store.commit(Key::new("g", "t", 0), NextOffset(1)).expect("commit");
-    store.sync().expect("sync");
-    let completed = store.stats().compaction.completed;
-    child::tell(&format!("{filled:.1} {compacted:.2} {backed_up:.2} {most} {completed}"));
+    most
 }
 
 /// The child that opens a store and tells what that took.
-pub fn reopen(args: &Args) {
+pub fn reopen(plan: &Plan) -> ! {
     let before = anonymous_bytes();
     let (started, cpu) = (Instant::now(), processor_seconds());
     // After a kill the next one is to find the same log again.
-    let store = open(&args.rest[0], args.rest[1] == "close");
-    let (elapsed, cpu) = (started.elapsed(), processor_seconds() - cpu);
-    let grown = anonymous_bytes().saturating_sub(before);
+    let store = open(&plan.store, plan.stop == Stop::Close);
+    let seconds = started.elapsed().as_secs_f64();
+    let processor_seconds = processor_seconds() - cpu;
+    let memory = anonymous_bytes().saturating_sub(before);
     assert!(store.stats().keys > 0, "the store is there");
-    if args.rest[1] == "close" {
+    if plan.stop == Stop::Close {
         store.close().expect("close");
     }
-    child::tell(&format!("{} {} {grown}", elapsed.as_secs_f64() * 1e3, cpu * 1e3));
+    child::tell(&Opened { seconds, processor_seconds, memory })
 }
 
-pub fn open(path: &str, auto_compact: bool) -> OffsetStore {
+/// Opens a store with default options, but for compactions if they are not wanted.
+pub fn open(path: &Path, auto_compact: bool) -> OffsetStore {
     let options = Options::new().durability(Durability::Buffered).auto_compact(auto_compact);
     options.open(path).expect("open pagemark")
-}
-
-/// The blocks of all files of a directory.
-fn disk_bytes(dir: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let entries = std::fs::read_dir(dir).expect("list the store");
-    // A file may go while the directory is read.
-    entries
-        .flatten()
-        .filter_map(|entry| entry.metadata().ok())
-        .map(|file| file.blocks() * 512)
-        .sum()
 }

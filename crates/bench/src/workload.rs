@@ -1,15 +1,11 @@
 //! The workload: which keys, which values, in which order. The same for every engine.
 
+use serde::{Deserialize, Serialize};
+
 /// Bytes of a group's name.
 pub const GROUP_LEN: usize = 22;
 /// Bytes of a topic's name.
 pub const TOPIC_LEN: usize = 20;
-/// Topics of a group.
-pub const TOPICS: usize = 10;
-/// Partitions of a topic.
-pub const PARTITIONS: usize = 10;
-/// Keys of a group, which is also the size of a batch.
-pub const KEYS_PER_GROUP: usize = TOPICS * PARTITIONS;
 /// What one commit in ten carries.
 pub const METADATA: &str = "consumer-4711@host-00042";
 
@@ -24,6 +20,34 @@ const START_MS: i64 = 1_767_225_600_000;
 /// Commits of one thread that share a timestamp. The clock is never read: all engines get the time
 /// from the caller.
 const COMMITS_PER_MS: usize = 1024;
+/// The same for batches, by their offsets.
+const BATCHES_PER_MS: usize = 100;
+
+/// How many keys there are, and how they lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Groups.
+    pub groups: usize,
+    /// Topics of each group.
+    pub topics: usize,
+    /// Partitions of each topic.
+    pub partitions: usize,
+}
+
+impl Shape {
+    /// 100,000 keys, which most is measured with: 1,000 groups of 10 topics of 10 partitions.
+    pub const USUAL: Shape = Shape { groups: 1000, topics: 10, partitions: 10 };
+
+    /// How many keys there are.
+    pub fn keys(self) -> usize {
+        self.groups * self.keys_per_group()
+    }
+
+    /// How many of them are of one group.
+    pub fn keys_per_group(self) -> usize {
+        self.topics * self.partitions
+    }
+}
 
 /// A key by its names. `id` counts the keys from zero, for engines that resolve keys beforehand.
 #[derive(Clone, Copy, Debug)]
@@ -59,36 +83,43 @@ pub type Change<'a> = (Key<'a>, Value<'a>);
 pub struct Workload {
     group_names: String,
     topic_names: String,
-    groups: usize,
+    shape: Shape,
     picks: Vec<u32>,
+    has_metadata: bool,
 }
 
 impl Workload {
-    /// A workload over this many groups of [`KEYS_PER_GROUP`] keys.
-    pub fn new(groups: usize) -> Workload {
+    /// A workload over the keys of a shape.
+    pub fn new(shape: Shape) -> Workload {
+        let groups = shape.groups;
         let group_names: String = (0..groups).map(|g| format!("billing-service-{g:06}")).collect();
         let topic_names: String =
             (0..TOPIC_NAMES).map(|t| format!("orders-events-{t:06}")).collect();
         assert_eq!(group_names.len(), groups * GROUP_LEN);
         assert_eq!(topic_names.len(), TOPIC_NAMES * TOPIC_LEN);
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
-        let keys = (groups * KEYS_PER_GROUP) as u64;
+        let keys = shape.keys() as u64;
         let pick = |random: &mut Random| {
             let key = (random.next() % keys) as u32;
             if random.next().is_multiple_of(10) { key | WITH_METADATA } else { key }
         };
         let picks = (0..PICKS).map(|_| pick(&mut random)).collect();
-        Workload { group_names, topic_names, groups, picks }
+        Workload { group_names, topic_names, shape, picks, has_metadata: true }
+    }
+
+    /// The same without metadata, which takes its own length in every engine.
+    pub fn without_metadata(self) -> Workload {
+        Workload { has_metadata: false, ..self }
+    }
+
+    /// How many keys there are, and how they lie.
+    pub fn shape(&self) -> Shape {
+        self.shape
     }
 
     /// How many keys there are.
     pub fn keys(&self) -> usize {
-        self.groups * KEYS_PER_GROUP
-    }
-
-    /// How many groups there are.
-    pub fn groups(&self) -> usize {
-        self.groups
+        self.shape.keys()
     }
 
     /// A group's name.
@@ -98,31 +129,59 @@ impl Workload {
 
     /// A key by its number.
     pub fn key(&self, id: usize) -> Key<'_> {
-        let group = id / KEYS_PER_GROUP;
-        let topic = id / PARTITIONS % TOPICS;
+        let Shape { topics, partitions, .. } = self.shape;
+        let group = id / (topics * partitions);
+        let topic = id / partitions % topics;
         // Rising with the topic within a group.
-        let name = (group * TOPICS + topic) % TOPIC_NAMES;
+        let name = (group * topics + topic) % TOPIC_NAMES;
         Key {
             id,
             group: self.group(group),
             topic: &self.topic_names[name * TOPIC_LEN..][..TOPIC_LEN],
-            partition: (id % PARTITIONS) as i32,
+            partition: (id % partitions) as i32,
         }
     }
 
-    /// The keys of one group, set to what belongs to `offset`.
-    pub fn fill_batch<'a>(&'a self, group: usize, offset: i64, into: &mut Vec<Change<'a>>) {
+    /// A batch of neighbouring keys of one group, set to what belongs to `offset`. The size divides
+    /// the keys of a group.
+    pub fn fill_batch<'a>(&'a self, batch: Batch, into: &mut Vec<Change<'a>>) {
+        debug_assert!(self.shape.keys_per_group().is_multiple_of(batch.size));
         into.clear();
-        let first = group * KEYS_PER_GROUP;
-        into.extend((first..first + KEYS_PER_GROUP).map(|id| {
-            (self.key(id), value(offset, id % 10 == 0, offset as usize / KEYS_PER_GROUP))
-        }));
+        into.extend((0..batch.size).map(|i| self.change_of(batch, i)));
+    }
+
+    /// One change of a batch.
+    pub fn change_of(&self, batch: Batch, i: usize) -> Change<'_> {
+        let Batch { number, size, offset } = batch;
+        let id = number * size + i;
+        let value = self.value(offset, id.is_multiple_of(10), offset as usize / BATCHES_PER_MS);
+        (self.key(id), value)
+    }
+
+    fn value(&self, offset: i64, with_metadata: bool, i: usize) -> Value<'static> {
+        Value {
+            offset,
+            leader_epoch: (offset & 7) as i32,
+            timestamp_ms: START_MS + (i / COMMITS_PER_MS) as i64,
+            metadata: if with_metadata && self.has_metadata { METADATA } else { "" },
+        }
     }
 
     /// The commits of one of several threads.
     pub fn stream(&self, thread: usize, threads: usize) -> Stream<'_> {
         Stream { workload: self, thread, threads, done: 0 }
     }
+}
+
+/// Neighbouring keys that are committed together.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch {
+    /// Counts batches of this size from the first key on.
+    pub number: usize,
+    /// How many keys.
+    pub size: usize,
+    /// What all of them are set to.
+    pub offset: i64,
 }
 
 /// An endless sequence of picks, which can be walked through again to know what was picked.
@@ -151,25 +210,31 @@ impl<'a> Stream<'a> {
         self.workload.key((pick & !WITH_METADATA) as usize)
     }
 
-    /// The next group and the offset for all of its keys.
+    /// The next batch.
     #[inline]
-    pub fn next_batch(&mut self) -> (usize, i64) {
-        let batch = self.batch_at(self.done);
+    pub fn next_batch(&mut self, size: usize) -> Batch {
+        let batch = self.batch_at(self.done, size);
         self.done += 1;
         batch
+    }
+
+    /// A group, to read it.
+    #[inline]
+    pub fn next_group(&mut self) -> &'a str {
+        self.next_key().group
     }
 
     /// What the `i`th commit was.
     pub fn commit_at(&self, i: usize) -> Change<'a> {
         let pick = self.pick(i);
         let key = self.workload.key((pick & !WITH_METADATA) as usize);
-        (key, value(self.offset(i), pick & WITH_METADATA != 0, i))
+        (key, self.workload.value(self.offset(i), pick & WITH_METADATA != 0, i))
     }
 
     /// What the `i`th batch was.
-    pub fn batch_at(&self, i: usize) -> (usize, i64) {
+    pub fn batch_at(&self, i: usize, size: usize) -> Batch {
         let pick = (self.pick(i) & !WITH_METADATA) as usize;
-        (pick / KEYS_PER_GROUP, self.offset(i))
+        Batch { number: pick / size, size, offset: self.offset(i) }
     }
 
     /// Goes on as if this many had been taken.
@@ -195,15 +260,6 @@ impl<'a> Stream<'a> {
     fn pick(&self, i: usize) -> u32 {
         let start = self.thread * (PICKS / self.threads);
         self.workload.picks[(start + i) % PICKS]
-    }
-}
-
-fn value(offset: i64, with_metadata: bool, i: usize) -> Value<'static> {
-    Value {
-        offset,
-        leader_epoch: (offset & 7) as i32,
-        timestamp_ms: START_MS + (i / COMMITS_PER_MS) as i64,
-        metadata: if with_metadata { METADATA } else { "" },
     }
 }
 

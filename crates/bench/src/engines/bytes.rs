@@ -56,11 +56,11 @@ pub(super) fn offset(bytes: &[u8]) -> i64 {
 }
 
 /// Reads a value.
-pub(super) fn fetched(bytes: &[u8]) -> Fetched {
-    Fetched {
+pub(super) fn read(bytes: &[u8], into: &mut Fetched) {
+    into.set(&Value {
         offset: offset(bytes),
         leader_epoch: i32::from_le_bytes(bytes[8..12].try_into().expect("four bytes")),
         timestamp_ms: i64::from_le_bytes(bytes[12..HEAD_LEN].try_into().expect("eight bytes")),
-        metadata: String::from_utf8(bytes[HEAD_LEN..].to_vec()).expect("metadata is UTF-8"),
-    }
+        metadata: str::from_utf8(&bytes[HEAD_LEN..]).expect("metadata is UTF-8"),
+    });
 }

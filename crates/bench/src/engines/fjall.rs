@@ -14,7 +14,9 @@ pub(super) const KIND: Kind = Kind {
     role: Role::Peer,
     buffered: true,
     durable: true,
+    pipelined: true,
     reads: true,
+    survives_kill: true,
     open: |dir, mode, _| Box::new(open(dir, mode)),
     note: "PersistMode::SyncData when durable; loses nothing at SIGKILL",
 };
@@ -34,6 +36,11 @@ pub(super) fn open(dir: &Path, mode: Mode) -> Store {
 impl Engine for Store {
     fn session(&self) -> Box<dyn Session + '_> {
         Box::new(Handle { store: self })
+    }
+
+    fn compact(&mut self) {
+        self.rows.rotate_memtable_and_wait().expect("flush the table in memory");
+        self.rows.major_compact().expect("compact");
     }
 }
 
@@ -74,9 +81,13 @@ impl Session for Handle<'_> {
         batch.commit().expect("commit");
     }
 
-    fn fetch(&mut self, key: Key<'_>) -> Option<Fetched> {
+    fn wait_durable(&mut self) {
+        self.store.db.persist(PersistMode::SyncData).expect("persist");
+    }
+
+    fn fetch(&mut self, key: Key<'_>, into: &mut Fetched) -> bool {
         let found = self.store.rows.get(bytes::key(key)).expect("get");
-        found.map(|found| bytes::fetched(&found))
+        found.inspect(|found| bytes::read(found, into)).is_some()
     }
 
     fn scan_group(&mut self, group: &str) -> (usize, i64) {

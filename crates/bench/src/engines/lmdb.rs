@@ -15,7 +15,9 @@ pub(super) const PLAIN: Kind = Kind {
     role: Role::Peer,
     buffered: true,
     durable: true,
+    pipelined: true,
     reads: true,
+    survives_kill: true,
     open: |dir, mode, _| Box::new(open(dir, mode, EnvFlags::empty())),
     note: "NOSYNC when buffered; loses nothing at SIGKILL, may lose everything at power loss",
 };
@@ -29,7 +31,8 @@ pub(super) const WRITEMAP: Kind = Kind {
     ..PLAIN
 };
 
-const MAP_SIZE: usize = 1 << 30;
+/// Address space: the file takes what its pages take.
+const MAP_SIZE: usize = 8 << 30;
 /// Sessions of a run, and some more.
 const MAX_READERS: u32 = 512;
 
@@ -92,10 +95,15 @@ impl Session for Handle<'_> {
         txn.commit().expect("commit");
     }
 
-    fn fetch(&mut self, key: Key<'_>) -> Option<Fetched> {
+    fn wait_durable(&mut self) {
+        self.store.env.force_sync().expect("sync");
+    }
+
+    fn fetch(&mut self, key: Key<'_>, into: &mut Fetched) -> bool {
         let Store { env, rows } = self.store;
         let txn = env.read_txn().expect("begin");
-        rows.get(&txn, &bytes::key(key)).expect("get").map(bytes::fetched)
+        let found = rows.get(&txn, &bytes::key(key)).expect("get");
+        found.inspect(|found| bytes::read(found, into)).is_some()
     }
 
     fn scan_group(&mut self, group: &str) -> (usize, i64) {

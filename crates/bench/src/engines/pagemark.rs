@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pagemark::{
-    Commit, CommitBatch, CommittedOffset, Durability, NextOffset, OffsetStore, Options,
+    Commit, CommitBatch, CommittedOffset, Durability, NextOffset, OffsetStore, Options, Receipt,
 };
 use pagemark::{Slot, WritePath};
 
@@ -17,7 +17,9 @@ pub(super) const NAMES: Kind = Kind {
     role: Role::Pagemark,
     buffered: true,
     durable: true,
+    pipelined: true,
     reads: true,
+    survives_kill: true,
     open: |dir, mode, _| open(dir, mode, WritePath::Auto, None),
     note: "default options; buffered commits survive SIGKILL",
 };
@@ -67,8 +69,8 @@ fn open(
 impl Engine for Store {
     fn session(&self) -> Box<dyn Session + '_> {
         match &self.slots {
-            Some(slots) => Box::new(BySlot { store: &self.store, slots }),
-            None => Box::new(ByName { store: &self.store }),
+            Some(slots) => Box::new(BySlot { store: &self.store, slots, last: None }),
+            None => session(&self.store),
         }
     }
 
@@ -76,28 +78,38 @@ impl Engine for Store {
         Some(self.store.stats().flushes)
     }
 
-    fn memory_bytes(&self) -> Option<u64> {
-        Some(self.store.stats().memory_bytes)
+    fn compact(&mut self) {
+        self.store.compact().expect("compact");
+    }
+
+    fn close(self: Box<Self>) {
+        let Store { store, slots } = *self;
+        drop(slots);
+        store.close().expect("close");
     }
 }
 
 /// A session that names its keys.
-pub struct ByName<'a> {
-    /// The store.
-    pub store: &'a OffsetStore,
+struct ByName<'a> {
+    store: &'a OffsetStore,
+    last: Option<Receipt>,
 }
 
 impl Session for ByName<'_> {
     fn commit(&mut self, key: Key<'_>, value: &Value<'_>) {
-        self.store.commit(named(key), commit(value)).expect("commit");
+        self.last = Some(self.store.commit(named(key), commit(value)).expect("commit"));
     }
 
     fn commit_batch(&mut self, changes: &[Change<'_>]) {
-        commit_batch(self.store, changes);
+        self.last = Some(commit_batch(self.store, changes));
     }
 
-    fn fetch(&mut self, key: Key<'_>) -> Option<Fetched> {
-        self.store.fetch(named(key)).map(fetched)
+    fn wait_durable(&mut self) {
+        wait_durable(self.store, self.last);
+    }
+
+    fn fetch(&mut self, key: Key<'_>, into: &mut Fetched) -> bool {
+        self.store.fetch(named(key)).inspect(|found| read(found, into)).is_some()
     }
 
     fn scan_group(&mut self, group: &str) -> (usize, i64) {
@@ -108,24 +120,34 @@ impl Session for ByName<'_> {
 struct BySlot<'a> {
     store: &'a OffsetStore,
     slots: &'a [Slot],
+    last: Option<Receipt>,
 }
 
 impl Session for BySlot<'_> {
     fn commit(&mut self, key: Key<'_>, value: &Value<'_>) {
-        self.slots[key.id].commit(commit(value)).expect("commit");
+        self.last = Some(self.slots[key.id].commit(commit(value)).expect("commit"));
     }
 
     fn commit_batch(&mut self, changes: &[Change<'_>]) {
-        commit_batch(self.store, changes);
+        self.last = Some(commit_batch(self.store, changes));
     }
 
-    fn fetch(&mut self, key: Key<'_>) -> Option<Fetched> {
-        self.slots[key.id].fetch().map(fetched)
+    fn wait_durable(&mut self) {
+        wait_durable(self.store, self.last);
+    }
+
+    fn fetch(&mut self, key: Key<'_>, into: &mut Fetched) -> bool {
+        self.slots[key.id].fetch().inspect(|found| read(found, into)).is_some()
     }
 
     fn scan_group(&mut self, group: &str) -> (usize, i64) {
         scan_group(self.store, group)
     }
+}
+
+/// A session on a store that was opened otherwise.
+pub fn session(store: &OffsetStore) -> Box<dyn Session + '_> {
+    Box::new(ByName { store, last: None })
 }
 
 /// The key as the store names it.
@@ -142,12 +164,18 @@ pub fn commit<'a>(value: &Value<'a>) -> Commit<'a> {
 }
 
 /// Commits changes of one group.
-pub fn commit_batch(store: &OffsetStore, changes: &[Change<'_>]) {
+pub fn commit_batch(store: &OffsetStore, changes: &[Change<'_>]) -> Receipt {
     let mut batch = CommitBatch::new(changes[0].0.group);
     for (key, value) in changes {
         batch.commit(key.topic, key.partition, commit(value));
     }
-    store.commit_batch(&batch).expect("commit a batch");
+    store.commit_batch(&batch).expect("commit a batch")
+}
+
+fn wait_durable(store: &OffsetStore, last: Option<Receipt>) {
+    if let Some(last) = last {
+        store.wait_durable(last.seq(), None).expect("flush");
+    }
 }
 
 fn scan_group(store: &OffsetStore, group: &str) -> (usize, i64) {
@@ -159,11 +187,11 @@ fn scan_group(store: &OffsetStore, group: &str) -> (usize, i64) {
     found
 }
 
-fn fetched(value: CommittedOffset) -> Fetched {
-    Fetched {
-        offset: value.offset().0,
-        leader_epoch: value.leader_epoch().unwrap_or(-1),
-        timestamp_ms: value.commit_timestamp_ms(),
-        metadata: value.metadata().to_owned(),
-    }
+fn read(found: &CommittedOffset, into: &mut Fetched) {
+    into.set(&Value {
+        offset: found.offset().0,
+        leader_epoch: found.leader_epoch().unwrap_or(-1),
+        timestamp_ms: found.commit_timestamp_ms(),
+        metadata: found.metadata(),
+    });
 }

@@ -15,7 +15,9 @@ pub(super) const FJALL: Kind = Kind {
     role: Role::Peer,
     buffered: false,
     durable: true,
+    pipelined: false,
     reads: true,
+    survives_kill: true,
     open: |dir, mode, _| Box::new(Queue::new(fjall::open(dir, mode))),
     note: "fjall behind a group-commit queue of this benchmark",
 };
@@ -93,8 +95,8 @@ impl<E: PutMany> Session for Handle<'_, E> {
         self.queue.commit(changes);
     }
 
-    fn fetch(&mut self, key: Key<'_>) -> Option<Fetched> {
-        self.inner.fetch(key)
+    fn fetch(&mut self, key: Key<'_>, into: &mut Fetched) -> bool {
+        self.inner.fetch(key, into)
     }
 
     fn scan_group(&mut self, group: &str) -> (usize, i64) {

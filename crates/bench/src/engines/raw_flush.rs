@@ -1,4 +1,4 @@
-//! The limit of synced commits: a record of 32 bytes, a flush, and nothing else.
+//! The limit of synced commits: the same bytes, a flush, and nothing else.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::raw_file::{self, Mapped};
+use super::raw_record::RecordBuffer;
 use super::{Engine, Fetched, Kind, Mode, Role, Session};
 use crate::group_commit::GroupCommit;
 use crate::workload::{Change, Key, Value, Workload};
@@ -17,60 +18,77 @@ pub(super) const PWRITE: Kind = Kind {
     role: Role::Raw,
     buffered: false,
     durable: true,
+    pipelined: true,
     reads: false,
-    open: |dir, _, _| Box::new(open(dir, false)),
-    note: "32 bytes by pwrite into a prewritten file, then fdatasync; keeps nothing in memory",
+    survives_kill: false,
+    open: |dir, mode, _| Box::new(open(dir, mode, false)),
+    note: "the same bytes by pwrite into a prewritten file, then fdatasync; no index",
 };
 
 /// The record goes to the file through a mapping.
 pub(super) const MAPPED: Kind = Kind {
     name: "raw-mapped",
-    open: |dir, _: Mode, _: &Workload| Box::new(open(dir, true)),
-    note: "32 bytes through a mapping of a prewritten file, then fdatasync",
+    open: |dir, mode, _: &Workload| Box::new(open(dir, mode, true)),
+    note: "the same bytes through a mapping of a prewritten file, then fdatasync; no index",
     ..PWRITE
 };
 
 const FILE_LEN: usize = 64 << 20;
-const RECORD_LEN: usize = 32;
 
 struct Store {
+    mode: Mode,
     file: File,
     map: Option<Mapped>,
-    tail: Mutex<u64>,
+    tail: Mutex<Tail>,
     appended: AtomicU64,
     commits: GroupCommit,
 }
 
-fn open(dir: &Path, mapped: bool) -> Store {
+#[derive(Default)]
+struct Tail {
+    position: usize,
+    records: u64,
+}
+
+fn open(dir: &Path, mode: Mode, mapped: bool) -> Store {
     let file = raw_file::create(dir, FILE_LEN);
     let map = mapped.then(|| Mapped::new(&file));
     Store {
+        mode,
         file,
         map,
-        tail: Mutex::new(0),
+        tail: Mutex::default(),
         appended: AtomicU64::new(0),
         commits: GroupCommit::default(),
     }
 }
 
 impl Store {
-    fn append(&self, record: &[u8; RECORD_LEN]) -> u64 {
+    fn append(&self, record: &[u8]) -> u64 {
         let mut tail = self.tail.lock().expect("no panic");
-        // It starts again at the beginning, since it is never read.
-        let position = *tail as usize * RECORD_LEN % FILE_LEN;
-        match &self.map {
-            Some(map) => map.write(position, record),
-            None => self.file.write_all_at(record, position as u64).expect("write"),
+        if tail.position + record.len() > FILE_LEN {
+            // It starts again at the beginning, since it is never read.
+            tail.position = 0;
         }
-        *tail += 1;
-        self.appended.store(*tail, Ordering::Release);
-        *tail
+        match &self.map {
+            Some(map) => map.write(tail.position, record),
+            None => self.file.write_all_at(record, tail.position as u64).expect("write"),
+        }
+        tail.position += record.len();
+        tail.records += 1;
+        self.appended.store(tail.records, Ordering::Release);
+        tail.records
+    }
+
+    fn wait(&self, record: u64) {
+        let begin = || (self.appended.load(Ordering::Acquire), ());
+        self.commits.wait(record, begin, |()| self.file.sync_data().expect("flush"));
     }
 }
 
 impl Engine for Store {
     fn session(&self) -> Box<dyn Session + '_> {
-        Box::new(Handle { store: self })
+        Box::new(Handle { store: self, last: 0, record: RecordBuffer::default() })
     }
 
     fn flushes(&self) -> Option<u64> {
@@ -80,28 +98,28 @@ impl Engine for Store {
 
 struct Handle<'a> {
     store: &'a Store,
+    last: u64,
+    record: RecordBuffer,
 }
 
 impl Session for Handle<'_> {
     fn commit(&mut self, key: Key<'_>, value: &Value<'_>) {
-        let mut record = [0; RECORD_LEN];
-        record[4..12].copy_from_slice(&(key.id as u64).to_le_bytes());
-        record[12..20].copy_from_slice(&value.offset.to_le_bytes());
-        record[20..28].copy_from_slice(&value.timestamp_ms.to_le_bytes());
-        let checksum = crc32fast::hash(&record[4..]);
-        record[..4].copy_from_slice(&checksum.to_le_bytes());
-        let Store { file, appended, commits, .. } = self.store;
-        let seq = self.store.append(&record);
-        let begin = || (appended.load(Ordering::Acquire), ());
-        commits.wait(seq, begin, |()| file.sync_data().expect("flush"));
+        self.commit_batch(&[(key, *value)]);
     }
 
     fn commit_batch(&mut self, changes: &[Change<'_>]) {
-        self.commit(changes[0].0, &changes[0].1);
+        self.last = self.store.append(self.record.encode(changes));
+        if self.store.mode == Mode::Durable {
+            self.wait_durable();
+        }
     }
 
-    fn fetch(&mut self, _: Key<'_>) -> Option<Fetched> {
-        None
+    fn wait_durable(&mut self) {
+        self.store.wait(self.last);
+    }
+
+    fn fetch(&mut self, _: Key<'_>, _: &mut Fetched) -> bool {
+        false
     }
 
     fn scan_group(&mut self, _: &str) -> (usize, i64) {

@@ -17,7 +17,9 @@ pub(super) const KIND: Kind = Kind {
     role: Role::Raw,
     buffered: true,
     durable: false,
+    pipelined: false,
     reads: true,
+    survives_kill: false,
     open,
     note: "checksummed records in a mapped file and an index by group; it recovers nothing",
 };
@@ -104,12 +106,7 @@ impl Group {
         if slots.len() <= partition {
             slots.resize(partition + 1, Fetched::default());
         }
-        let slot = &mut slots[partition];
-        slot.offset = value.offset;
-        slot.leader_epoch = value.leader_epoch;
-        slot.timestamp_ms = value.timestamp_ms;
-        slot.metadata.clear();
-        slot.metadata.push_str(value.metadata);
+        slots[partition].set(value);
     }
 }
 
@@ -132,11 +129,13 @@ impl Session for Handle<'_> {
         self.store.inner.lock().expect("no panic").commit(changes);
     }
 
-    fn fetch(&mut self, key: Key<'_>) -> Option<Fetched> {
+    fn fetch(&mut self, key: Key<'_>, into: &mut Fetched) -> bool {
         let inner = self.store.inner.lock().expect("no panic");
-        let group = inner.groups.get(key.group)?;
-        let slots = &group.slots[*group.topics.get(key.topic)?];
-        slots.get(key.partition as usize).cloned()
+        let slot = inner.groups.get(key.group).and_then(|group| {
+            let slots = &group.slots[*group.topics.get(key.topic)?];
+            slots.get(key.partition as usize)
+        });
+        slot.inspect(|slot| into.set(&slot.value())).is_some()
     }
 
     fn scan_group(&mut self, group: &str) -> (usize, i64) {

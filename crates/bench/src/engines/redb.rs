@@ -13,7 +13,9 @@ pub(super) const KIND: Kind = Kind {
     role: Role::Peer,
     buffered: true,
     durable: true,
+    pipelined: true,
     reads: true,
+    survives_kill: false,
     open,
     note: "Durability::None when buffered: loses all up to the last synced commit at SIGKILL",
 };
@@ -38,6 +40,10 @@ impl Engine for Store {
     fn session(&self) -> Box<dyn Session + '_> {
         Box::new(Handle { store: self })
     }
+
+    fn compact(&mut self) {
+        self.db.compact().expect("compact");
+    }
 }
 
 struct Handle<'a> {
@@ -61,11 +67,17 @@ impl Session for Handle<'_> {
         txn.commit().expect("commit");
     }
 
-    fn fetch(&mut self, key: Key<'_>) -> Option<Fetched> {
+    fn wait_durable(&mut self) {
+        let mut txn = self.store.db.begin_write().expect("begin");
+        txn.set_durability(Durability::Immediate).expect("set the durability");
+        txn.commit().expect("commit");
+    }
+
+    fn fetch(&mut self, key: Key<'_>, into: &mut Fetched) -> bool {
         let txn = self.store.db.begin_read().expect("begin");
         let table = txn.open_table(TABLE).expect("open the table");
         let found = table.get(bytes::key(key).as_slice()).expect("get");
-        found.map(|found| bytes::fetched(found.value()))
+        found.inspect(|found| bytes::read(found.value(), into)).is_some()
     }
 
     fn scan_group(&mut self, group: &str) -> (usize, i64) {

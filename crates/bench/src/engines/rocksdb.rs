@@ -13,7 +13,9 @@ pub(super) const KIND: Kind = Kind {
     role: Role::Peer,
     buffered: true,
     durable: true,
+    pipelined: true,
     reads: true,
+    survives_kill: true,
     open,
     note: "write-ahead log on, sync = true when durable; loses nothing at SIGKILL",
 };
@@ -35,6 +37,11 @@ impl Engine for Store {
         options.set_sync(self.mode == Mode::Durable);
         Box::new(Handle { db: &self.db, options })
     }
+
+    fn compact(&mut self) {
+        self.db.flush().expect("flush the table in memory");
+        self.db.compact_range(None::<&[u8]>, None::<&[u8]>);
+    }
 }
 
 struct Handle<'a> {
@@ -55,9 +62,13 @@ impl Session for Handle<'_> {
         self.db.write_opt(batch, &self.options).expect("write");
     }
 
-    fn fetch(&mut self, key: Key<'_>) -> Option<Fetched> {
+    fn wait_durable(&mut self) {
+        self.db.flush_wal(true).expect("flush the write-ahead log");
+    }
+
+    fn fetch(&mut self, key: Key<'_>, into: &mut Fetched) -> bool {
         let found = self.db.get_pinned(bytes::key(key)).expect("get");
-        found.map(|found| bytes::fetched(&found))
+        found.inspect(|found| bytes::read(found, into)).is_some()
     }
 
     fn scan_group(&mut self, group: &str) -> (usize, i64) {

@@ -13,7 +13,9 @@ pub(super) const KIND: Kind = Kind {
     role: Role::Peer,
     buffered: true,
     durable: false,
+    pipelined: false,
     reads: true,
+    survives_kill: false,
     open,
     note: "loses thousands of commits at SIGKILL; its flush is not durable",
 };
@@ -50,9 +52,9 @@ impl Session for Handle<'_> {
         self.db.apply_batch(batch).expect("apply");
     }
 
-    fn fetch(&mut self, key: Key<'_>) -> Option<Fetched> {
+    fn fetch(&mut self, key: Key<'_>, into: &mut Fetched) -> bool {
         let found = self.db.get(bytes::key(key)).expect("get");
-        found.map(|found| bytes::fetched(&found))
+        found.inspect(|found| bytes::read(found, into)).is_some()
     }
 
     fn scan_group(&mut self, group: &str) -> (usize, i64) {

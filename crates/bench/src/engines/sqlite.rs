@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, params};
 
 use super::{Engine, Fetched, Kind, Mode, Role, Session};
 use crate::workload::{Change, Key, Value, Workload};
@@ -14,12 +14,14 @@ pub(super) const KIND: Kind = Kind {
     role: Role::Peer,
     buffered: true,
     durable: true,
+    pipelined: false,
     reads: true,
+    survives_kill: true,
     open,
     note: "WAL; synchronous = NORMAL when buffered, FULL when durable; loses nothing at SIGKILL",
 };
 
-const CREATE: &str = "CREATE TABLE offsets (
+const CREATE: &str = "CREATE TABLE IF NOT EXISTS offsets (
     consumer TEXT, topic TEXT, part INTEGER,
     offset INTEGER, epoch INTEGER, timestamp INTEGER, metadata TEXT,
     PRIMARY KEY (consumer, topic, part)) WITHOUT ROWID";
@@ -53,6 +55,11 @@ fn open(dir: &Path, mode: Mode, _: &Workload) -> Box<dyn Engine> {
 impl Engine for Store {
     fn session(&self) -> Box<dyn Session + '_> {
         Box::new(Handle { store: self, reader: None })
+    }
+
+    fn compact(&mut self) {
+        let writer = self.writer.lock().expect("no panic");
+        writer.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)").expect("vacuum");
     }
 }
 
@@ -93,17 +100,17 @@ impl Session for Handle<'_> {
         txn.commit().expect("commit");
     }
 
-    fn fetch(&mut self, key: Key<'_>) -> Option<Fetched> {
+    fn fetch(&mut self, key: Key<'_>, into: &mut Fetched) -> bool {
         let mut get = self.reader().prepare_cached(GET).expect("prepare");
-        let found = get.query_row(params![key.group, key.topic, key.partition], |row| {
-            Ok(Fetched {
-                offset: row.get(0)?,
-                leader_epoch: row.get(1)?,
-                timestamp_ms: row.get(2)?,
-                metadata: row.get(3)?,
-            })
+        let mut rows = get.query(params![key.group, key.topic, key.partition]).expect("get");
+        let Some(row) = rows.next().expect("get") else { return false };
+        into.set(&Value {
+            offset: row.get(0).expect("offset"),
+            leader_epoch: row.get(1).expect("epoch"),
+            timestamp_ms: row.get(2).expect("timestamp"),
+            metadata: row.get_ref(3).and_then(|cell| Ok(cell.as_str()?)).expect("metadata"),
         });
-        found.optional().expect("get")
+        true
     }
 
     fn scan_group(&mut self, group: &str) -> (usize, i64) {
