@@ -1,10 +1,10 @@
 //! `pagemark groups describe --members`, and what the other views need to know of members.
 
+use pagemark::group::consumer_protocol::ConsumerAssignment;
 use pagemark::group::coordinator::GroupDescription;
 use pagemark::group::coordinator::stored::StoredGroup;
 use pagemark::group::modern::Partitions;
 
-use super::assignment::partitions;
 use crate::table::{Cell, Column, Table};
 
 const COLUMNS: &[Column] = &[
@@ -65,6 +65,17 @@ pub(super) fn of(group: &StoredGroup) -> Vec<Member<'_>> {
             members.collect()
         }
     }
+}
+
+/// What the leader of a classic group assigned to a consumer, or `None` if it is in other bytes than
+/// those of Kafka's consumers.
+fn partitions(assignment: &[u8]) -> Option<Partitions> {
+    let assignment = ConsumerAssignment::decode(assignment).ok()?;
+    let mut partitions = Partitions::new();
+    for of in &assignment.partitions {
+        partitions.insert(of.topic(), of.partition());
+    }
+    Some(partitions)
 }
 
 /// A row for each member.

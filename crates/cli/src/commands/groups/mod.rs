@@ -3,7 +3,6 @@
 //! Columns and words are those of `kafka-consumer-groups.sh`. Groups are read as they are stored, also
 //! while the process that has the store open changes them.
 
-mod assignment;
 mod describe;
 mod list;
 mod members;
