@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use pagemark::group::Coordinator;
@@ -16,22 +16,25 @@ use pagemark::{Commit, Durability, Key, NextOffset, OffsetStore, Options, TopicP
 const GROUP: &str = "consumer-group-0000001";
 const PARTITIONS: i32 = 1_000;
 
-/// A group of one member, static, that has all partitions.
-fn member(coordinator: &Coordinator) -> CommitRequest {
-    let join = JoinRequest {
+fn join() -> JoinRequest {
+    JoinRequest {
         request: RequestId(1),
         member_id: String::new(),
         group_instance_id: Some("i".into()),
         client_id: "bench".into(),
         client_host: "local".into(),
-        session_timeout_ms: 45_000,
+        session_timeout_ms: 1_800_000,
         rebalance_timeout_ms: 45_000,
         protocol_type: "consumer".into(),
         protocols: vec![Protocol { name: "range".into(), metadata: [].into() }],
         requires_member_id: false,
         can_skip_assignment: true,
-    };
-    let answers = coordinator.join(0, GROUP, join, 1);
+    }
+}
+
+/// A group of one member, static, that has all partitions.
+fn member(coordinator: &Coordinator) -> CommitRequest {
+    let answers = coordinator.join(0, GROUP, join(), 1);
     let Reply::Join(Ok(joined)) = &answers.effects[0].reply else { panic!() };
     let member = MemberIdentity::fixed(&joined.member_id, "i");
     let sync = SyncRequest {
@@ -48,6 +51,7 @@ fn member(coordinator: &Coordinator) -> CommitRequest {
 
 fn open(store: &OffsetStore) -> Coordinator {
     let classic = ClassicConfig::new().initial_rebalance_delay_ms(0);
+    let classic = classic.session_timeouts_ms(1, 1_800_000);
     Coordinator::open(store.clone(), CoordinatorConfig::new().classic(classic), 0).unwrap()
 }
 
@@ -115,35 +119,56 @@ fn claims(criterion: &mut Criterion) {
     });
 }
 
-/// Opening the coordinator of 10,000 groups with a member each, and one look at all of them.
-fn open_many(criterion: &mut Criterion) {
+const GROUPS: i64 = 100_000;
+
+/// The coordinator of 100,000 groups with a member each, one of which has something to do now and then.
+fn many_groups(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().unwrap();
     let store = Options::new().durability(Durability::Buffered).open(dir.path()).unwrap();
     let coordinator = open(&store);
-    let by = member(&coordinator);
+    drop(member(&coordinator));
     coordinator.stop();
     let mut states = BTreeMap::new();
     store.visit_states(GROUP, pagemark::StateOwner::Membership, |name, _, bytes| {
         states.insert(name.to_owned(), bytes.to_vec());
     });
-    for group in 0..10_000 {
-        let mut batch = pagemark::CommitBatch::new(&format!("group-{group:05}"));
+    for group in 0..GROUPS {
+        let mut batch = pagemark::CommitBatch::new(&format!("group-{group:06}"));
         for (name, bytes) in &states {
             batch.put_state(pagemark::StateOwner::Membership, name, 0, bytes);
         }
         store.commit_batch(&batch).unwrap();
     }
+    let mut group = criterion.benchmark_group("fenced, 100,000 groups");
+    group.sample_size(10);
+    group.bench_function("open", |bencher| bencher.iter(|| open(&store)));
     let coordinator = open(&store);
-    coordinator.heartbeat(0, "group-00000", &by.member, 1).unwrap();
-    let mut group = criterion.benchmark_group("fenced");
-    group.sample_size(20);
-    group.bench_function("open 10,000 groups", |bencher| bencher.iter(|| open(&store)));
-    group.bench_function("tick 10,000 groups", |bencher| bencher.iter(|| coordinator.tick(1)));
-    group.bench_function("next deadline of 10,000 groups", |bencher| {
-        bencher.iter(|| coordinator.next_deadline());
+    group.bench_function("next deadline", |bencher| bencher.iter(|| coordinator.next_deadline()));
+    group.bench_function("tick, nothing is due", |bencher| bencher.iter(|| coordinator.tick(1)));
+    let mut now = 1;
+    group.bench_function("tick, one is due", |bencher| {
+        bencher.iter_custom(|rounds| {
+            let mut spent = Duration::ZERO;
+            for _ in 0..rounds {
+                // Somebody gets an id and does not join with it: there is nothing to store when its time
+                // is over, a millisecond later.
+                let join = JoinRequest {
+                    group_instance_id: None,
+                    session_timeout_ms: 1,
+                    requires_member_id: true,
+                    ..join()
+                };
+                drop(coordinator.join(now, "group-050000", join, 7));
+                now += 1;
+                let begin = Instant::now();
+                drop(black_box(coordinator.tick(now)));
+                spent += begin.elapsed();
+            }
+            spent
+        });
     });
     group.finish();
 }
 
-criterion_group!(benches, commits, claims, open_many);
+criterion_group!(benches, commits, claims, many_groups);
 criterion_main!(benches);

@@ -15,6 +15,8 @@ mod host;
 mod members;
 #[path = "classic/oracle.rs"]
 mod oracle;
+#[path = "support/random.rs"]
+mod random;
 #[path = "classic/restarts.rs"]
 mod restarts;
 #[path = "classic/simulation.rs"]

@@ -18,6 +18,8 @@ mod host;
 mod modern;
 #[path = "classic/oracle.rs"]
 mod oracle;
+#[path = "support/random.rs"]
+mod random;
 #[path = "coordinator/rules.rs"]
 mod rules;
 #[path = "coordinator/simulation.rs"]

@@ -6,6 +6,8 @@
 //!   states it may show after a crash.
 //! - [`Driver`] plays histories of a [`Subject`] and crashes it everywhere. The store is one subject,
 //!   [`StoreSubject`]; a program's own wrapper around the store can be another one.
+//! - [`GroupSim`] is a coordinator of groups in a process that dies, behind a network that loses things, by
+//!   a clock that is set.
 //!
 //! Behind the feature `testkit`; its names may change in any version.
 //!
@@ -53,6 +55,7 @@ mod fuzz_groups;
 mod fuzz_record;
 mod fuzz_scan;
 mod fuzz_states;
+mod group_sim;
 mod history;
 mod oracle;
 mod step;
@@ -63,6 +66,7 @@ pub use environment::FixedEnvironment;
 pub use fuzz_record::fuzz_record;
 pub use fuzz_scan::fuzz_scan;
 pub use fuzz_states::fuzz_states;
+pub use group_sim::{GroupSim, Network};
 pub use history::{history, numbered_history, rough_history};
 pub use oracle::{Crash, Oracle};
 pub use step::{Change, Edit, State, StateStep, Step, commit_of, states};

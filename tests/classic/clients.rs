@@ -102,15 +102,15 @@ impl Client {
                 self.phase = Phase::Syncing(request);
             }
             Phase::Joining(request) | Phase::Syncing(request) => {
-                match host.replies.get(&request).cloned() {
+                match host.reply(request).cloned() {
                     Some(reply) => self.hear(reply, oracle),
                     // The connection broke when the coordinator was started anew.
-                    None if !host.waiting.contains(&request) => self.phase = Phase::ToJoin,
+                    None if !host.is_waiting(request) => self.phase = Phase::ToJoin,
                     None => {}
                 }
             }
             Phase::Working => {
-                let heard = host.group.heartbeat(host.now, &self.identity(), self.generation);
+                let heard = host.heartbeat_of(&self.identity(), self.generation);
                 if let Err(error) = heard {
                     self.refused(error);
                 }

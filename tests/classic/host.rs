@@ -231,7 +231,23 @@ impl Host {
 
     pub(crate) fn heartbeat(&mut self, member: &MemberIdentity) -> Result<(), GroupError> {
         let generation = self.group.generation();
+        self.heartbeat_of(member, generation)
+    }
+
+    pub(crate) fn heartbeat_of(
+        &mut self,
+        member: &MemberIdentity,
+        generation: i32,
+    ) -> Result<(), GroupError> {
         self.group.heartbeat(self.now, member, generation)
+    }
+
+    pub(crate) fn is_waiting(&self, request: RequestId) -> bool {
+        self.waiting.contains(&request)
+    }
+
+    pub(crate) fn reply(&self, request: RequestId) -> Option<&Reply> {
+        self.replies.get(&request)
     }
 
     pub(crate) fn commit(

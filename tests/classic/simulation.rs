@@ -9,19 +9,7 @@ use pagemark::group::classic::{
 use super::clients::{Client, Phase, TOPICS, partitions_per_topic};
 use super::host::{Fate, Host};
 use super::oracle::Oracle;
-
-/// Numbers that look random and come from a seed (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % limit as u64) as usize
-    }
-}
+use super::random::Random;
 
 struct World {
     host: Host,
@@ -37,7 +25,7 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> World {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let delay = [0, 1, 3_000][random.below(3)];
         let names = ["d0", "d1", "d2", "s0", "s1", "s2"];
         World {

@@ -15,6 +15,7 @@ struct Pair {
     host: Host,
     leader: MemberIdentity,
     follower: MemberIdentity,
+    newest: RequestId,
 }
 
 impl Pair {
@@ -27,14 +28,14 @@ impl Pair {
         };
         let requests = [join(&mut host, "a"), join(&mut host, "b")];
         host.wait(6_000);
-        let id_of = |request: &RequestId| match &host.replies[request] {
+        let id_of = |request: &RequestId| match host.reply(*request).unwrap() {
             Reply::Join(Ok(joined)) => joined.member_id.clone(),
             other => panic!("{other:?}"),
         };
         let [a, b] = [id_of(&requests[0]), id_of(&requests[1])];
         let (leader, follower) = (MemberIdentity::fixed(a, "a"), MemberIdentity::fixed(b, "b"));
         assert_eq!(host.describe().unwrap().leader.as_ref(), Some(&leader.member_id));
-        Pair { host, leader, follower }
+        Pair { host, leader, follower, newest: requests[1] }
     }
 
     fn sync(&mut self, member: &MemberIdentity, shares: [&[(&str, i32)]; 2]) -> Answers {
@@ -44,15 +45,16 @@ impl Pair {
             ConsumerAssignment::new(&partitions).encode().into()
         };
         let ids = [&self.leader.member_id, &self.follower.member_id];
+        self.newest = self.host.request();
         let sync = SyncRequest {
-            request: self.host.request(),
+            request: self.newest,
             member: member.clone(),
             generation: 1,
             protocol_type: None,
             protocol: None,
             assignments: ids.into_iter().cloned().zip(shares.map(encode)).collect(),
         };
-        self.host.coordinator().sync(self.host.now, GROUP, sync)
+        self.host.coordinator().sync(self.host.now_ms(), GROUP, sync)
     }
 
     fn refused(&mut self, shares: [&[(&str, i32)]; 2]) -> AssignmentError {
@@ -96,24 +98,25 @@ fn a_group_goes_on_without_a_leader_that_assigns_nothing_that_can_be() {
     let mut pair = Pair::new();
     let follower = pair.follower.clone();
     assert!(pair.sync(&follower, [&[], &[]]).effects.is_empty());
+    let followers = pair.newest;
     let _ = pair.refused([&[("orders", 0)], &[("orders", 0)]]);
-    let heartbeat = |pair: &mut Pair, of: &MemberIdentity| {
-        let now = pair.host.now;
-        pair.host.group.heartbeat(now, of, 1)
-    };
     let leader = pair.leader.clone();
     for _ in 0..12 {
         pair.host.wait(4_999);
-        assert_eq!(heartbeat(&mut pair, &leader), Ok(()), "it is a member as long as it may sync");
+        assert_eq!(
+            pair.host.heartbeat_of(&leader, 1),
+            Ok(()),
+            "it is a member as long as it may sync"
+        );
     }
     pair.host.wait(20);
-    assert!(heartbeat(&mut pair, &leader).is_err(), "its time is over");
-    let refused = pair.host.replies.values().last().unwrap();
+    assert!(pair.host.heartbeat_of(&leader, 1).is_err(), "its time is over");
+    let refused = pair.host.reply(followers).unwrap();
     assert_eq!(*refused, Reply::Sync(Err(RebalanceInProgress)));
     let request = pair
         .host
         .join(&JoinRequest { group_instance_id: Some("b".into()), ..join(&follower.member_id) });
-    let Reply::Join(Ok(joined)) = &pair.host.replies[&request] else { panic!() };
+    let Reply::Join(Ok(joined)) = pair.host.reply(request).unwrap() else { panic!() };
     assert_eq!((joined.generation, &joined.leader), (2, &follower.member_id));
 }
 
@@ -128,8 +131,8 @@ fn groups_that_are_not_of_consumers_assign_what_they_like() {
         ..join("")
     };
     let request = host.join(&connect);
-    let Reply::Join(Ok(joined)) = host.replies[&request].clone() else { panic!() };
+    let Reply::Join(Ok(joined)) = host.reply(request).unwrap().clone() else { panic!() };
     let member = MemberIdentity::fixed(&joined.member_id, "w");
     let request = host.sync(&member, 1, &[(&joined.member_id, b"task 1")]);
-    assert!(matches!(&host.replies[&request], Reply::Sync(Ok(_))));
+    assert!(matches!(host.reply(request).unwrap(), Reply::Sync(Ok(_))));
 }

@@ -12,7 +12,7 @@ use pagemark::testkit::Op;
 use pagemark::{Key, NextOffset, TopicPartition};
 
 use super::host::Host;
-use super::simulation::Random;
+use super::random::Random;
 
 const GROUP: &str = "takers";
 
@@ -29,17 +29,17 @@ fn orders(partition: i32) -> TopicPartition {
 impl Host {
     fn claim_one(&self, owner: &str, partition: i32) -> Result<ClaimEpoch, CoordinatorError> {
         let of = [orders(partition)];
-        let claimed = self.coordinator().claim(self.now, GROUP, owner, &of)?;
+        let claimed = self.coordinator().claim(self.now_ms(), GROUP, owner, &of)?;
         Ok(claimed[0].epoch)
     }
 
     fn commit_one(&self, commit: PartitionCommit<'_>) -> Result<(), PartitionRefusal> {
-        let committed = self.coordinator().commit(self.now, GROUP, &outside(), &[commit]);
+        let committed = self.coordinator().commit(self.now_ms(), GROUP, &outside(), &[commit]);
         committed.unwrap().remove(0)
     }
 
     fn shown(&self, partition: i32) -> Option<NextOffset> {
-        self.store.fetch(Key::new(GROUP, "orders", partition)).map(|value| value.offset())
+        self.store().fetch(Key::new(GROUP, "orders", partition)).map(|value| value.offset())
     }
 }
 
@@ -65,7 +65,7 @@ fn a_claim_fences_the_one_before_and_says_who_has_it_now() {
     let alices = host.claim_one("alice", 0).unwrap();
     host.commit_one(order(0, 5).claim(alices)).unwrap();
     let claimed =
-        host.coordinator().claim(host.now, GROUP, "bob", &[orders(0), orders(1)]).unwrap();
+        host.coordinator().claim(host.now_ms(), GROUP, "bob", &[orders(0), orders(1)]).unwrap();
     assert_eq!(claimed[0].previous_owner.as_deref(), Some("alice"));
     assert_eq!(claimed[0].committed.as_ref().unwrap().offset(), NextOffset(5));
     assert!(claimed[0].epoch > alices && claimed[1].committed.is_none());
@@ -80,12 +80,12 @@ fn a_claim_fences_the_one_before_and_says_who_has_it_now() {
     }
     // A sibling is not concerned.
     let both = [order(0, 6).claim(alices), order(1, 7).claim(claimed[1].epoch)];
-    let results = host.coordinator().commit(host.now, GROUP, &outside(), &both).unwrap();
+    let results = host.coordinator().commit(host.now_ms(), GROUP, &outside(), &both).unwrap();
     assert!(results[0].is_err() && results[1].is_ok());
     assert_eq!((host.shown(0), host.shown(1)), (Some(NextOffset(5)), Some(NextOffset(7))));
     // Released, it is everybody's; but not that of an old claim.
     let claims = [(orders(0), alices), (orders(0), bobs)];
-    let released = host.coordinator().release(host.now, GROUP, &claims).unwrap();
+    let released = host.coordinator().release(host.now_ms(), GROUP, &claims).unwrap();
     assert!(released[0].is_err() && released[1].is_ok());
     host.commit_one(order(0, 3)).unwrap();
     assert_eq!(fenced(host.commit_one(order(0, 8).claim(bobs))).owner, None);
@@ -96,9 +96,9 @@ fn a_group_that_only_claims_are_stored_for_is_listed_after_a_crash_too() {
     let mut host = Host::new(1, 0);
     host.claim_one("alice", 0).unwrap();
     for _ in 0..2 {
-        let listed = host.coordinator().list(host.now, &ListFilter::default()).unwrap();
+        let listed = host.coordinator().list(host.now_ms(), &ListFilter::default()).unwrap();
         assert_eq!(listed.iter().map(|group| &group.group[..]).collect::<Vec<_>>(), [GROUP]);
-        assert!(host.coordinator().describe(host.now, GROUP).is_ok());
+        assert!(host.coordinator().describe(host.now_ms(), GROUP).is_ok());
         host.crash(Some(0));
     }
 }
@@ -108,13 +108,13 @@ fn a_handle_is_fenced_as_well() {
     let host = Host::new(1, 0);
     let committer = host.coordinator().committer(GROUP, outside()).unwrap();
     let free = committer.slot("orders", 0, None).unwrap();
-    free.commit(host.now, NextOffset(1)).unwrap().unwrap();
+    free.commit(host.now_ms(), NextOffset(1)).unwrap().unwrap();
     let alices = host.claim_one("alice", 0).unwrap();
     let claimed = committer.slot("orders", 0, Some(alices)).unwrap();
-    claimed.commit(host.now, NextOffset(2)).unwrap().unwrap();
+    claimed.commit(host.now_ms(), NextOffset(2)).unwrap().unwrap();
     let bobs = host.claim_one("bob", 0).unwrap();
     for slot in [free, claimed] {
-        let told = fenced(slot.commit(host.now, NextOffset(3)).unwrap().map(drop_receipt));
+        let told = fenced(slot.commit(host.now_ms(), NextOffset(3)).unwrap().map(drop_receipt));
         assert_eq!((told.epoch, told.committed), (Some(bobs), Some(NextOffset(2))));
     }
     assert_eq!(host.shown(0), Some(NextOffset(2)));
@@ -125,25 +125,25 @@ fn drop_receipt(_: pagemark::Receipt) {}
 #[test]
 fn a_mode_is_kept_and_a_rewind_is_a_verb_of_its_own() {
     let mut host = Host::new(1, 0);
-    host.coordinator().set_commit_mode(host.now, GROUP, CommitMode::Monotonic).unwrap();
+    host.coordinator().set_commit_mode(host.now_ms(), GROUP, CommitMode::Monotonic).unwrap();
     host.commit_one(order(0, 5)).unwrap();
     let alices = host.claim_one("alice", 0).unwrap();
     host.crash(Some(0));
     assert!(is_conflict(&host.commit_one(order(0, 4).claim(alices)), Some(5)));
     host.commit_one(order(0, 5).claim(alices)).unwrap();
-    host.coordinator().rewind(host.now, GROUP, &[order(0, 2)]).unwrap();
+    host.coordinator().rewind(host.now_ms(), GROUP, &[order(0, 2)]).unwrap();
     host.crash(Some(0));
     let told = fenced(host.commit_one(order(0, 6).claim(alices)));
     assert_eq!((told.owner, told.committed), (None, Some(NextOffset(2))));
     assert!(told.epoch > Some(alices));
 
-    host.coordinator().set_commit_mode(host.now, GROUP, CommitMode::CompareAndSet).unwrap();
+    host.coordinator().set_commit_mode(host.now_ms(), GROUP, CommitMode::CompareAndSet).unwrap();
     assert!(is_conflict(&host.commit_one(order(0, 9)), Some(2)), "it has to say what it replaces");
     assert!(is_conflict(&host.commit_one(order(0, 9).replaces(Replaces::Nothing)), Some(2)));
     host.commit_one(order(0, 1).replaces(Replaces::Offset(NextOffset(2)))).unwrap();
     assert!(is_conflict(&host.commit_one(order(1, 1).replaces(Replaces::Anything)), None));
     host.commit_one(order(1, 1).replaces(Replaces::Nothing)).unwrap();
-    let mode = host.coordinator().commit_mode(host.now, GROUP).unwrap();
+    let mode = host.coordinator().commit_mode(host.now_ms(), GROUP).unwrap();
     assert_eq!(mode, CommitMode::CompareAndSet);
 }
 
@@ -152,11 +152,12 @@ fn whoever_waits_in_a_group_gets_an_answer_also_when_a_claim_fails() {
     let mut host = Host::new(1, 3_000);
     let join = JoinRequest { requires_member_id: false, ..super::host::join("") };
     let request = host.join(&join);
-    host.disk.fail_nth(Op::SyncFile, 0, std::io::ErrorKind::Other);
-    let claimed = host.coordinator().claim(host.now, super::host::GROUP, "alice", &[orders(0)]);
+    host.disk().fail_nth(Op::SyncFile, 0, std::io::ErrorKind::Other);
+    let claimed =
+        host.coordinator().claim(host.now_ms(), super::host::GROUP, "alice", &[orders(0)]);
     assert!(matches!(claimed, Err(CoordinatorError::Store(_))));
     host.wait(3_000);
-    assert!(host.replies.contains_key(&request), "it is told that the coordinator is not there");
+    assert!(host.reply(request).is_some(), "it is told that the coordinator is not there");
 }
 
 #[test]
@@ -164,14 +165,14 @@ fn no_epoch_comes_again_in_a_group_that_was_deleted() {
     let mut host = Host::new(1, 0);
     let before = host.claim_one("alice", 0).unwrap();
     host.commit_one(order(0, 5).claim(before)).unwrap();
-    host.coordinator().delete_group(host.now, GROUP).unwrap();
+    host.coordinator().delete_group(host.now_ms(), GROUP).unwrap();
     assert_eq!(fenced(host.commit_one(order(0, 6).claim(before))).epoch, None);
     for lots in [0, 1] {
         host.crash(Some(lots));
         assert!(host.claim_one("bob", 0).unwrap() > before);
-        host.coordinator().delete_group(host.now, GROUP).unwrap();
+        host.coordinator().delete_group(host.now_ms(), GROUP).unwrap();
     }
-    let gone = host.coordinator().delete_group(host.now, GROUP).unwrap_err();
+    let gone = host.coordinator().delete_group(host.now_ms(), GROUP).unwrap_err();
     assert_eq!(gone.group_error(), GroupError::GroupIdNotFound);
 }
 
@@ -202,7 +203,7 @@ impl World {
     fn new(seed: u64) -> World {
         World {
             host: Host::new(seed, 0),
-            random: Random(seed),
+            random: Random::new(seed),
             told: BTreeMap::new(),
             is_uncertain: BTreeMap::new(),
             old: Vec::new(),
@@ -215,14 +216,14 @@ impl World {
     fn step(&mut self) {
         match self.random.below(40) {
             0..=1 => {
-                let at = self.host.disk.operations() + self.random.below(5) as u64;
-                self.host.disk.freeze_at(at);
+                let at = self.host.disk().operations() + self.random.below(5) as u64;
+                self.host.disk().freeze_at(at);
             }
             2 => {
                 let kind = [Op::SyncFile, Op::Write][self.random.below(2)];
-                self.host.disk.fail_nth(kind, 0, std::io::ErrorKind::Other);
+                self.host.disk().fail_nth(kind, 0, std::io::ErrorKind::Other);
             }
-            3 => self.host.hand_over(),
+            3 => self.host.hand_over().unwrap(),
             _ => {}
         }
         match self.random.below(4) {
@@ -230,7 +231,7 @@ impl World {
             _ => self.commit(),
         }
         if self.host.is_broken() {
-            let is_power_cut = self.host.disk.is_frozen() || self.random.chance(50);
+            let is_power_cut = self.host.disk().is_frozen() || self.random.chance(50);
             let lots = self.random.below(1_000) as u64;
             self.host.crash(is_power_cut.then_some(lots));
             self.seen.cuts += u32::from(is_power_cut);
@@ -246,7 +247,7 @@ impl World {
         let first = self.random.below(3) as i32;
         let partitions: Vec<_> = (first..3).map(orders).collect();
         let owner = ["alice", "bob", "carol"][self.random.below(3)];
-        let claimed = self.host.coordinator().claim(self.host.now, GROUP, owner, &partitions);
+        let claimed = self.host.coordinator().claim(self.host.now_ms(), GROUP, owner, &partitions);
         let Ok(claimed) = claimed else {
             self.seen.failed += 1;
             self.is_uncertain.extend((first..3).map(|partition| (partition, true)));
@@ -276,7 +277,8 @@ impl World {
         self.next += 1;
         let offset = NextOffset(self.next);
         let commit = order(partition, self.next).claim(epoch);
-        let result = self.host.coordinator().commit(self.host.now, GROUP, &outside(), &[commit]);
+        let result =
+            self.host.coordinator().commit(self.host.now_ms(), GROUP, &outside(), &[commit]);
         let (newest, owner) = self.told[&partition];
         let may_be = self.offsets.get_mut(&partition).unwrap();
         match result.map(|mut results| results.remove(0)) {

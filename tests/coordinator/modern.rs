@@ -12,7 +12,7 @@ use pagemark::testkit::Op;
 use pagemark::{Key, NextOffset};
 
 use super::host::Host;
-use super::simulation::Random;
+use super::random::Random;
 
 const GROUP: &str = "movers";
 
@@ -54,7 +54,7 @@ impl World {
     fn new(seed: u64) -> World {
         let world = World {
             host: Host::new(seed, 0),
-            random: Random(seed),
+            random: Random::new(seed),
             members: Vec::new(),
             names: 0,
             partitions: 5,
@@ -75,15 +75,15 @@ impl World {
     fn step(&mut self) {
         match self.random.below(120) {
             0..=1 => {
-                let at = self.host.disk.operations() + self.random.below(6) as u64;
-                self.host.disk.freeze_at(at);
+                let at = self.host.disk().operations() + self.random.below(6) as u64;
+                self.host.disk().freeze_at(at);
             }
             2 => {
                 let kind = [Op::SyncFile, Op::Write][self.random.below(2)];
-                self.host.disk.fail_nth(kind, 0, std::io::ErrorKind::Other);
+                self.host.disk().fail_nth(kind, 0, std::io::ErrorKind::Other);
             }
             3 => {
-                self.host.hand_over();
+                self.host.hand_over().unwrap();
                 self.set_topics();
             }
             _ => {}
@@ -114,7 +114,7 @@ impl World {
     }
 
     fn crash(&mut self) {
-        let is_power_cut = self.host.disk.is_frozen() || self.random.chance(50);
+        let is_power_cut = self.host.disk().is_frozen() || self.random.chance(50);
         let lots = self.random.below(1_000) as u64;
         self.host.crash(is_power_cut.then_some(lots));
         self.set_topics();
@@ -137,7 +137,7 @@ impl World {
         let at = self.random.below(self.members.len());
         let member = self.members.remove(at);
         let request = HeartbeatRequest::new(&member.id, LEAVE_EPOCH);
-        let left = self.host.coordinator().consumer_heartbeat(self.host.now, GROUP, &request);
+        let left = self.host.coordinator().consumer_heartbeat(self.host.now_ms(), GROUP, &request);
         assert!(left.is_err() || left.unwrap().member_epoch == LEAVE_EPOCH);
     }
 
@@ -154,7 +154,8 @@ impl World {
         if member.has_to_say_all {
             request = request.topics(["orders"]).rebalance_timeout_ms(20_000);
         }
-        let answer = self.host.coordinator().consumer_heartbeat(self.host.now, GROUP, &request);
+        let answer =
+            self.host.coordinator().consumer_heartbeat(self.host.now_ms(), GROUP, &request);
         member.has_to_say_all = is_lost || answer.is_err();
         match answer {
             _ if is_lost => {}
@@ -206,7 +207,7 @@ impl World {
         let commits: Vec<_> =
             owned.iter().map(|(topic, p)| PartitionCommit::new(topic, p, offset)).collect();
         let described = self.describe();
-        let result = self.host.coordinator().commit(self.host.now, GROUP, &by, &commits);
+        let result = self.host.coordinator().commit(self.host.now_ms(), GROUP, &by, &commits);
         let partitions = owned.iter().map(|(_, partition)| partition);
         match result {
             Ok(_) => {
@@ -233,7 +234,7 @@ impl World {
     }
 
     fn describe(&self) -> Option<ConsumerGroupDescription> {
-        match self.host.coordinator().describe(self.host.now, GROUP) {
+        match self.host.coordinator().describe(self.host.now_ms(), GROUP) {
             Ok(GroupDescription::Consumer(described)) => Some(described),
             _ => None,
         }
@@ -243,7 +244,7 @@ impl World {
     /// none of them is held twice.
     fn check(&mut self) {
         for partition in 0..self.partitions {
-            let shown = self.host.store.fetch(Key::new(GROUP, "orders", partition));
+            let shown = self.host.store().fetch(Key::new(GROUP, "orders", partition));
             let shown = shown.map(|value| value.offset());
             if shown == self.committed.get(&partition).copied() {
                 continue;

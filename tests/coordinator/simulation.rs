@@ -5,26 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pagemark::group::classic::{ClassicState, CommitRequest, MemberIdentity};
 use pagemark::group::coordinator::{Committer, CoordinatorError, PartitionCommit};
-use pagemark::testkit::{Op, mix};
+use pagemark::testkit::{Network, Op};
 use pagemark::{ErrorKind, NextOffset, TopicPartition};
 
 use super::clients::{Client, Phase, TOPICS, partitions_per_topic};
 use super::host::{GROUP, Host};
 use super::oracle::Oracle;
-
-/// Numbers that look random and come from a seed.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        (mix(self.0) % limit as u64) as usize
-    }
-
-    pub(crate) fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-}
+use super::random::Random;
 
 /// What has happened in all histories, to see that they are worth something.
 #[derive(Debug, Default)]
@@ -55,11 +42,16 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> World {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let delay = [0, 1, 3_000][random.below(3)];
         let names = ["d0", "d1", "s0", "s1"];
+        let mut host = Host::new(seed, delay);
+        host.set_network(Network {
+            max_delay_ms: [0, 0, 5, 200][random.below(4)],
+            lost_percent: [0, 5][random.below(2)],
+        });
         World {
-            host: Host::new(seed, delay),
+            host,
             clients: names.map(|name| Client::new(name.into())).into(),
             oracle: Oracle::default(),
             random,
@@ -75,17 +67,17 @@ impl World {
     fn step(&mut self) {
         match self.random.below(400) {
             0..=2 => {
-                let at = self.host.disk.operations() + self.random.below(6) as u64;
-                self.host.disk.freeze_at(at);
+                let at = self.host.disk().operations() + self.random.below(6) as u64;
+                self.host.disk().freeze_at(at);
             }
             3..=4 => {
                 let kind = [Op::SyncFile, Op::Write][self.random.below(2)];
                 let n = self.random.below(2) as u64;
-                self.host.disk.fail_nth(kind, n, std::io::ErrorKind::Other);
+                self.host.disk().fail_nth(kind, n, std::io::ErrorKind::Other);
                 self.seen.failures += 1;
             }
             5 => {
-                self.host.hand_over();
+                self.host.hand_over().unwrap();
                 self.seen.hand_overs += 1;
             }
             6 => self.crash(),
@@ -113,7 +105,7 @@ impl World {
     }
 
     fn crash(&mut self) {
-        let is_power_cut = self.host.disk.is_frozen() || self.random.chance(50);
+        let is_power_cut = self.host.disk().is_frozen() || self.random.chance(50);
         let lots = self.random.below(1_000) as u64;
         self.host.crash(is_power_cut.then_some(lots));
         self.committers.clear();
@@ -175,7 +167,8 @@ impl World {
                 .iter()
                 .map(|of| PartitionCommit::new(of.topic(), of.partition(), offset))
                 .collect();
-            let committed = self.host.coordinator().commit(self.host.now, GROUP, &by, &commits);
+            let committed =
+                self.host.coordinator().commit(self.host.now_ms(), GROUP, &by, &commits);
             committed.map(|each| each.into_iter().for_each(|one| one.unwrap()))
         };
         match result {
@@ -221,7 +214,7 @@ impl World {
             }
         };
         let slot = committer.slot(of.topic(), of.partition(), None).unwrap();
-        let committed = slot.commit(self.host.now, offset);
+        let committed = slot.commit(self.host.now_ms(), offset);
         if matches!(&committed, Err(CoordinatorError::Store(e)) if e.kind() == ErrorKind::Closed) {
             self.committers.retain(|(who, of, _)| who != by || *of != generation);
         }
@@ -244,7 +237,7 @@ impl World {
 
     fn look_at(&mut self, of: TopicPartition) {
         let fetched = self.host.coordinator().fetch(
-            self.host.now,
+            self.host.now_ms(),
             GROUP,
             None,
             -1,
@@ -267,6 +260,7 @@ impl World {
         }
         // Faults that were planned and have not happened go with the disk.
         self.host.crash(None);
+        self.host.set_network(Network::default());
         self.committers.clear();
         self.look();
         for _ in 0..400 {
@@ -317,7 +311,7 @@ fn a_coordinator_survives_members_disks_clocks_and_its_own_end() {
             }
             world.settle();
             world.check_shares();
-            assert!(world.host.waiting.is_empty(), "{:?}", world.host.waiting);
+            assert!(!world.host.is_anybody_waiting());
         }
         let seen = world.seen;
         total.accepted += seen.accepted;
