@@ -62,7 +62,7 @@ pub struct Args {
     threads: Vec<usize>,
     keys: Vec<usize>,
     commits: Vec<usize>,
-    only: Vec<String>,
+    only: Option<Vec<String>>,
 }
 
 impl Args {
@@ -86,7 +86,7 @@ impl Args {
             threads: Vec::new(),
             keys: Vec::new(),
             commits: Vec::new(),
-            only: Vec::new(),
+            only: None,
         };
         while let Some(word) = words.next() {
             if !word.starts_with("--") {
@@ -100,24 +100,27 @@ impl Args {
                 "--patience" => args.patience = seconds(&word, &value)?,
                 "--dir" => args.dir = PathBuf::from(value),
                 "--json" => args.json = Some(PathBuf::from(value)),
-                "--only" => args.only = value.split(',').map(str::to_owned).collect(),
+                "--only" => args.only = Some(value.split(',').map(str::to_owned).collect()),
                 "--threads" => args.threads = numbers(&word, &value)?,
                 "--keys" => args.keys = numbers(&word, &value)?,
                 "--commits" => args.commits = numbers(&word, &value)?,
                 _ => return Err(format!("{word} is no option")),
             }
         }
-        match args.only.iter().find(|name| !ALL.iter().any(|kind| kind.name == **name)) {
+        let mut asked = args.only.iter().flatten();
+        match asked.find(|name| !ALL.iter().any(|kind| kind.name == **name)) {
             Some(name) => Err(format!("{name} is no engine; see `list`")),
             None => Ok(args),
         }
     }
 
+    fn is_asked(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.iter().any(|one| one == name))
+    }
+
     /// The engines that were asked for.
     pub fn engines(&self, fits: impl Fn(&Kind) -> bool) -> Vec<Kind> {
-        let wanted = |kind: &&Kind| {
-            fits(kind) && (self.only.is_empty() || self.only.iter().any(|name| name == kind.name))
-        };
+        let wanted = |kind: &&Kind| fits(kind) && self.is_asked(kind.name);
         ALL.iter().filter(wanted).copied().collect()
     }
 
@@ -147,8 +150,8 @@ impl Args {
 
     /// The same for some engines alone, as far as they were asked for.
     pub fn only(&self, names: &[&str]) -> Args {
-        let is_asked = |name: &&&str| self.only.is_empty() || self.only.iter().any(|n| n == **name);
-        let only = names.iter().filter(is_asked).map(|name| (*name).to_owned()).collect();
+        let names = names.iter().filter(|name| self.is_asked(name));
+        let only = Some(names.map(|name| (*name).to_owned()).collect());
         Args { only, ..self.clone() }
     }
 }

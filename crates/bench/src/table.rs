@@ -172,7 +172,9 @@ impl Table {
         println!("\n## {}\n", self.title);
         print_aligned(&lines);
         let Quietness { measured, disturbed } = self.quietness;
-        println!("\n{disturbed} of {measured} measurements were disturbed by other programs.");
+        if measured > 0 {
+            println!("\n{disturbed} of {measured} measurements were disturbed by other programs.");
+        }
     }
 
     fn row(&self, name: &str) -> Option<usize> {
