@@ -354,6 +354,30 @@ fn what_is_complete_out_of_order_is_stored_and_wide_gaps_are_waited_for() {
 }
 
 #[test]
+fn what_is_stored_out_of_order_outlives_the_hand_over_of_another_partition() {
+    let setting = setting(2);
+    let policy = CommitPolicy::manual().on_revoke(true);
+    let options = |id| setup(id).out_of_order(AckLimits::new()).commit(policy.clone());
+    let (mut first, _) = setting.alone(options("a"));
+    read(&mut first, 0, 20);
+    first.processed(&tp(0), 1).unwrap();
+    first.processed(&tp(0), 3).unwrap();
+    first.commit_sync(HOUR).unwrap();
+    // The watermark moves past 1, and no commit is asked for.
+    first.processed(&tp(0), 0).unwrap();
+    let (mut second, _) = setting.alone(options("b"));
+    assert!(second.poll(0).unwrap().is_none());
+    assert!(first.poll(5_000).unwrap().is_none());
+    assert_eq!(first.assigned().cloned().collect::<Vec<_>>(), [tp(0)]);
+    drop(first);
+    let over = 5_000 + SESSION_MS;
+    assert_eq!(read(&mut second, over - 1, 99).len(), 10);
+    drop(setting.net.coordinator.borrow().tick(over));
+    let again = read(&mut second, over + 5_000, 99);
+    assert_eq!(again[again.len() - 7..], [2, 4, 5, 6, 7, 8, 9].map(|offset| (0, offset)));
+}
+
+#[test]
 fn partitions_take_turns() {
     let setting = setting(2);
     for offset in 10..600 {

@@ -6,6 +6,7 @@ use super::world::{Seen, World};
 fn whatever_happens_each_record_is_processed_and_none_that_is_stored_comes_again() {
     let mut all = Seen::default();
     for seed in 0..150 {
+        println!("history {seed}");
         let mut world = World::new(seed);
         for _ in 0..700 {
             world.disturb();

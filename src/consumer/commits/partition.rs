@@ -150,7 +150,12 @@ impl<'a> AssignedPartition<'a> {
     ///
     /// As [`done`](AssignedPartition::done).
     pub fn acknowledge(&mut self, acks: &mut AckTracker) -> Result<bool> {
-        let is_more = self.follow(acks)?;
+        let watermark = acks.watermark();
+        if watermark > self.position().next() {
+            // The epoch of records that were not read is not known.
+            self.advance(watermark, None)?;
+        }
+        let is_more = self.done(watermark)?;
         if acks.is_changed() {
             let mut bytes = Vec::new();
             if acks.needs_state() {
@@ -164,14 +169,9 @@ impl<'a> AssignedPartition<'a> {
         Ok(is_more)
     }
 
-    /// What [`acknowledge`](AssignedPartition::acknowledge) does to the position, and nothing else.
-    pub(in crate::consumer) fn follow(&mut self, acks: &AckTracker) -> Result<bool> {
-        let watermark = acks.watermark();
-        if watermark > self.position().next() {
-            // The epoch of records that were not read is not known.
-            self.advance(watermark, None)?;
-        }
-        self.done(watermark)
+    /// Counts offsets as done for the policy, before a tracker is acknowledged.
+    pub(in crate::consumer) fn count(&mut self, offsets: u64) {
+        *self.count += offsets;
     }
 
     /// Sets the bytes that the target keeps beside the offset. The next commit takes them along, also

@@ -28,7 +28,8 @@ impl<'a> ConsumerPartition<'a> {
         self.partition
     }
 
-    /// How far it is read, done, and committed.
+    /// How far it is read, done, and committed. Out of order, what is done is in
+    /// [`acks`](ConsumerPartition::acks) until it is committed.
     pub fn position(&self) -> &Position {
         self.assigned.position()
     }
@@ -47,9 +48,11 @@ impl<'a> ConsumerPartition<'a> {
     /// many gaps.
     pub fn processed(&mut self, offset: i64) -> Result<()> {
         match &mut self.acks {
+            // Its watermark is marked when its state is taken along: what is beyond a watermark that
+            // is stored without its state counts for nothing.
             Some(acks) => {
-                acks.complete(offset)?;
-                self.assigned.follow(acks)?;
+                let is_news = acks.complete(offset)?;
+                self.assigned.count(is_news.into());
             }
             None => drop(self.assigned.done(LastProcessed(offset))?),
         }
@@ -72,10 +75,7 @@ impl<'a> ConsumerPartition<'a> {
         }
         self.assigned.seek(to)?;
         match &mut self.acks {
-            Some(acks) => {
-                acks.skip_to(to)?;
-                self.assigned.follow(acks)?;
-            }
+            Some(acks) => acks.skip_to(to)?,
             None => drop(self.assigned.done(to)?),
         }
         Ok(())
