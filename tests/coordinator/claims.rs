@@ -104,6 +104,25 @@ fn a_group_that_only_claims_are_stored_for_is_listed_after_a_crash_too() {
 }
 
 #[test]
+fn the_offset_of_a_claimed_partition_is_not_deleted() {
+    let host = Host::new(1, 0);
+    let alices = host.claim_one("alice", 0).unwrap();
+    host.commit_one(order(0, 5).claim(alices)).unwrap();
+    host.commit_one(order(1, 6)).unwrap();
+    let delete = || {
+        let both = [orders(0), orders(1)];
+        host.coordinator().delete_offsets(host.now_ms(), GROUP, &both).unwrap()
+    };
+    let mut results = delete();
+    assert!(results.pop().unwrap().is_ok());
+    assert_eq!(fenced(results.remove(0)).owner.as_deref(), Some("alice"));
+    assert_eq!((host.shown(0), host.shown(1)), (Some(NextOffset(5)), None));
+    host.coordinator().release(host.now_ms(), GROUP, &[(orders(0), alices)]).unwrap();
+    assert!(delete().iter().all(Result::is_ok));
+    assert_eq!(host.shown(0), None);
+}
+
+#[test]
 fn a_handle_is_fenced_as_well() {
     let host = Host::new(1, 0);
     let committer = host.coordinator().committer(GROUP, outside()).unwrap();
