@@ -265,6 +265,36 @@ fn close_commits_in_the_epoch_that_the_group_has_brought_it_to() {
 }
 
 #[test]
+fn close_reports_what_it_finds_to_be_lost() {
+    let setting = setting(1);
+    let (mut consumer, _) = setting.alone(setup("a"));
+    read(&mut consumer, 0, 5);
+    setting.net.loses.set(Some(0));
+    assert!(consumer.poll(5_000).unwrap().is_some());
+    consumer.processed(&tp(0), 4).unwrap();
+    drop(setting.net.coordinator.borrow().tick(5_000 + SESSION_MS));
+    let left = consumer.close(5_000 + SESSION_MS, Duration::ZERO).unwrap_err();
+    assert_eq!((left.partitions().len(), left.partitions()[0].offset), (1, NextOffset(5)));
+    assert_eq!(setting.shown(), [Some(0)], "where it began");
+}
+
+#[test]
+fn partitions_that_are_lost_together_are_told_together() {
+    let setting = setting(2);
+    let (mut consumer, diary) = setting.alone(setup("a"));
+    read(&mut consumer, 0, 15);
+    consumer.processed(&tp(0), 1).unwrap();
+    consumer.processed(&tp(1), 1).unwrap();
+    let coordinator = setting.net.coordinator.borrow().clone();
+    drop(coordinator.claim(1, GROUP, "tool", &[tp(0), tp(1)]).unwrap());
+    drop(consumer.commit_async());
+    diary.read();
+    assert!(consumer.poll(1).unwrap().is_none());
+    let told = ["t-0 lost", "t-1 lost", "t-0 unstored 2", "t-1 unstored 2"];
+    assert_eq!(diary.read(), told);
+}
+
+#[test]
 fn a_start_may_be_left_to_the_program() {
     let setting = setting(2);
     let options = setup("a").start(StartPolicy::None).commit(CommitPolicy::automatic());

@@ -5,7 +5,8 @@ use super::world::{Seen, World};
 #[test]
 fn whatever_happens_each_record_is_processed_and_none_that_is_stored_comes_again() {
     let mut all = Seen::default();
-    for seed in 0..150 {
+    // The last ones have found something.
+    for seed in (0..150).chain([284, 1436, 1865]) {
         println!("history {seed}");
         let mut world = World::new(seed);
         for _ in 0..700 {

@@ -304,11 +304,8 @@ impl World {
         let worker = self.workers.remove(at);
         if worker.consumer.close(self.now_ms, Duration::ZERO).is_ok() {
             self.seen.closed += 1;
-            let told = mem::take(&mut *worker.told.0.borrow_mut());
             for (partition, offsets) in worker.done {
-                if !told.lost.contains(&partition) {
-                    self.durable.extend(offsets.into_iter().map(|offset| (partition, offset)));
-                }
+                self.durable.extend(offsets.into_iter().map(|offset| (partition, offset)));
             }
         }
     }

@@ -246,17 +246,11 @@ impl<G: GroupClient, S: RecordSource, L: ConsumerListener> Consumer<G, S, L> {
     /// By partition, what was processed and is not known to be stored. It has left all the same.
     pub fn close(mut self, now_ms: i64, timeout: Duration) -> std::result::Result<(), NotStored> {
         self.target.set_now(now_ms);
-        if self.member.is_in_doubt() {
-            // Its commits need the epoch that it is in.
-            self.member.hurry();
-            if let Err(error) = self.beat(now_ms) {
-                self.listener.failed(&error);
-            }
-        }
-        let _ = self.sweep_lost();
+        self.learn_epoch(now_ms);
         for reading in &mut self.readings {
-            if let Ok(mut partition) = reading.handle(&mut self.committer) {
-                self.listener.revoked(&mut partition);
+            match reading.handle(&mut self.committer) {
+                Ok(mut partition) => self.listener.revoked(&mut partition),
+                Err(_) => self.listener.lost(&reading.partition),
             }
         }
         self.acknowledge();
@@ -294,8 +288,6 @@ impl<G: GroupClient, S: RecordSource, L: ConsumerListener> Consumer<G, S, L> {
 
     /// Lets the next commit take along what is complete out of order.
     fn acknowledge(&mut self) {
-        // What is lost is not in the commit. The listener was told.
-        let _ = self.sweep_lost();
         for reading in &mut self.readings {
             reading.acknowledge(&mut self.committer, &mut self.listener);
         }

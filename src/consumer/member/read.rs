@@ -53,9 +53,9 @@ impl<L> Reading<L> {
         listener: &mut impl ConsumerListener,
     ) {
         let Some(acks) = self.acks.as_mut().filter(|acks| acks.is_changed()) else { return };
-        let acknowledged =
-            committer.partition(&self.partition).and_then(|mut of| of.acknowledge(acks));
-        if let Err(error) = acknowledged {
+        // One that is lost is not committed any more.
+        let Ok(mut assigned) = committer.partition(&self.partition) else { return };
+        if let Err(error) = assigned.acknowledge(acks) {
             listener.failed(&ConsumerError::partition(&self.partition, error));
         }
     }
@@ -66,9 +66,8 @@ impl<G: GroupClient, S: RecordSource, L: ConsumerListener> Consumer<G, S, L> {
         if self.streak >= STREAK {
             self.pass_the_turn();
         }
-        let mut left = self.readings.len();
-        while left > 0 {
-            left -= 1;
+        // Those that turn out to be lost go on the way.
+        for _ in 0..self.readings.len() {
             self.turn = if self.turn < self.readings.len() { self.turn } else { 0 };
             match self.read_one(now_ms) {
                 Ok(Some(record)) => {
@@ -92,7 +91,7 @@ impl<G: GroupClient, S: RecordSource, L: ConsumerListener> Consumer<G, S, L> {
 
     /// Reads on in the partition whose turn it is.
     fn read_one(&mut self, now_ms: i64) -> PollResult<S> {
-        let reading = &mut self.readings[self.turn];
+        let Some(reading) = self.readings.get_mut(self.turn) else { return Ok(None) };
         match reading.read(&mut self.committer, &mut self.listener, now_ms)? {
             Step::Record(record) => Ok(Some(record)),
             Step::Nothing => Ok(None),

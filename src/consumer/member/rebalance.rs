@@ -32,6 +32,16 @@ impl<G: GroupClient, S: RecordSource, L: ConsumerListener> Consumer<G, S, L> {
         Ok(())
     }
 
+    /// Finds out in which epoch it is, if an answer was lost. If that fails, its commits say why.
+    pub(super) fn learn_epoch(&mut self, now_ms: i64) {
+        if self.member.is_in_doubt()
+            && let Ok(answer) = self.target.client().heartbeat(now_ms, &self.member.heartbeat())
+        {
+            self.member.me.epoch = answer.member_epoch;
+            self.target.set_member(&self.member.me);
+        }
+    }
+
     fn take(&mut self, now_ms: i64, answer: HeartbeatAnswer) {
         if let Some(assignment) = &answer.assignment {
             let (revoked, added) = difference(&self.member.owned, assignment);
