@@ -21,6 +21,17 @@ fn static_join(request: u64) -> JoinRequest {
     JoinRequest { request: RequestId(request), group_instance_id, ..join("") }
 }
 
+fn sync(request: u64, member: MemberIdentity) -> SyncRequest {
+    SyncRequest {
+        request: RequestId(request),
+        member,
+        generation: 1,
+        protocol_type: None,
+        protocol: None,
+        assignments: Vec::new(),
+    }
+}
+
 /// A coordinator with a member that waits in each of so many groups.
 fn waiting(disk: &SimDisk, groups: u64) -> Coordinator {
     let store = open_store(disk, 1).unwrap();
@@ -40,6 +51,30 @@ fn what_is_due_in_many_groups_is_stored_with_one_flush() {
     assert_eq!(answers.effects.len(), 20);
     assert!(answers.effects.iter().all(|of| matches!(of.reply, Reply::Join(Ok(_)))));
     assert_eq!(coordinator.store().stats().flushes, before + 1);
+}
+
+#[test]
+fn a_classic_rebalance_takes_three_flushes_however_many_members_there_are() {
+    for members in [2, 50] {
+        let store = open_store(&SimDisk::new(), 1).unwrap();
+        let coordinator = Coordinator::open(store, config(3_000), 0).unwrap();
+        let before = coordinator.store().stats().flushes;
+        for member in 0..members {
+            let group_instance_id = Some(format!("i{member}"));
+            let join = JoinRequest { group_instance_id, ..static_join(member) };
+            assert!(coordinator.join(0, GROUP, join, member.into()).effects.is_empty());
+        }
+        let _ = coordinator.tick(3_000);
+        let effects = coordinator.tick(6_000).effects;
+        assert_eq!(effects.len() as u64, members);
+        for effect in effects {
+            let Reply::Join(Ok(joined)) = effect.reply else { panic!() };
+            let instance = joined.member_id.split('-').next().unwrap();
+            let member = MemberIdentity::fixed(&joined.member_id, instance);
+            let _ = coordinator.sync(6_000, GROUP, sync(effect.request.0, member));
+        }
+        assert_eq!(coordinator.store().stats().flushes, before + 3);
+    }
 }
 
 #[test]
@@ -85,14 +120,6 @@ fn members_are_heard_and_commit_while_a_step_is_flushed() {
         assert!(other.commit(0, GROUP, &by, &commit).unwrap()[0].is_ok());
         ran.store(true, Ordering::Relaxed);
     }));
-    let sync = SyncRequest {
-        request: RequestId(2),
-        member,
-        generation: 1,
-        protocol_type: None,
-        protocol: None,
-        assignments: Vec::new(),
-    };
-    assert_eq!(coordinator.sync(0, GROUP, sync).effects.len(), 1);
+    assert_eq!(coordinator.sync(0, GROUP, sync(2, member)).effects.len(), 1);
     assert!(has_run.load(Ordering::Relaxed), "there was no flush");
 }
