@@ -11,6 +11,8 @@ const RUN_BYTES: usize = 2 * size_of::<Range<u64>>();
 
 /// The set of the offsets. What is inserted takes memory by its distance from the base, and what is
 /// restored by what was said of it: a few bytes can state a run of any length.
+///
+/// Mostly nothing is far, and then everything is as fast as it is near: the table is not asked.
 #[derive(Clone)]
 pub(super) struct Done {
     near: Window,
@@ -53,15 +55,22 @@ impl Done {
 
     /// How many offsets of the range are in the set.
     pub(super) fn count(&self, range: Range<u64>) -> u64 {
-        let far: u64 = self.far_in(range.clone()).map(|run| run.end - run.start).sum();
-        self.near.count(range) + far
+        let near = self.near.count(range.clone());
+        if self.far.is_empty() {
+            return near;
+        }
+        near + self.far_in(range).map(|run| run.end - run.start).sum::<u64>()
     }
 
     /// How many runs begin in the range.
     pub(super) fn starts(&self, range: Range<u64>) -> u64 {
+        let near = self.near.starts(range.clone());
+        if self.far.is_empty() {
+            return near;
+        }
         let near_end = (self.near.base() < self.near.end()).then_some(self.near.end());
-        let far = self.far.range(range.clone()).filter(|(start, _)| Some(**start) != near_end);
-        far.count() as u64 + self.near.starts(range)
+        let far = self.far.range(range).filter(|(start, _)| Some(**start) != near_end);
+        near + far.count() as u64
     }
 
     /// The first offset of the range that is in the set.
@@ -123,6 +132,9 @@ impl Done {
     }
 
     fn take_far_below(&mut self, end: u64) -> Option<Range<u64>> {
+        if self.far.is_empty() {
+            return None;
+        }
         let first = self.far.first_entry().filter(|first| *first.key() < end)?;
         let (start, end) = first.remove_entry();
         Some(start..end)
@@ -141,6 +153,9 @@ impl Done {
     }
 
     fn far_run_at(&self, at: u64) -> Option<Range<u64>> {
+        if self.far.is_empty() {
+            return None;
+        }
         let (&start, &end) = self.far.range(..=at).next_back()?;
         (at < end).then_some(start..end)
     }

@@ -378,7 +378,7 @@ impl AckTracker {
     }
 
     /// Adds a range that does not begin below the watermark, come what may.
-    fn put(&mut self, range: Range<u64>, add: fn(&mut Done, Range<u64>)) {
+    fn put(&mut self, range: Range<u64>, add: impl FnOnce(&mut Done, Range<u64>)) {
         if range.is_empty() {
             return;
         }
