@@ -1,7 +1,9 @@
 //! The public face: every documented sentence that a small example can show.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use pagemark::testkit::FixedEnvironment;
 use pagemark::{
     Commit, CommitBatch, Durability, ErrorKind, Key, LastProcessed, NextOffset, OffsetStore,
     Options, TopicPartition,
@@ -318,4 +320,18 @@ fn a_batch_that_fits_into_no_segment_is_refused() {
     store.commit_batch(&batch).unwrap();
     drop(store);
     assert_eq!(open(&dir).fetch_group("g").len(), 500);
+}
+
+#[test]
+fn nothing_of_a_store_lives_on_when_its_last_handle_is_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let environment = FixedEnvironment::new(1);
+    for round in 1..=10 {
+        let options = Options::new().environment(environment.clone());
+        let store = options.background(true).open(dir.path()).unwrap();
+        store.commit(Key::new("g", "t", 0), NextOffset(round)).unwrap();
+        drop(store);
+        // The threads in the background have it, too, as long as they are there.
+        assert_eq!(Arc::strong_count(&environment), 1, "round {round}");
+    }
 }

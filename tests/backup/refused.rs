@@ -84,3 +84,17 @@ fn a_store_that_failed_is_not_copied_before_it_is_reopened() {
     store.backup_in(&dest).unwrap();
     assert_eq!(shown(&dest).unwrap(), observe(&store));
 }
+
+#[test]
+fn a_copy_that_cannot_be_opened_is_not_taken_for_a_missing_one() {
+    let (mut player, dest, before) = with_an_earlier_backup();
+    let store = player.store.take().unwrap();
+    let copies = dest.files().iter().filter(|name| *name != "LOCK").count() as u64;
+    for n in 0..copies {
+        dest.fail_nth(Op::Open, n, std::io::ErrorKind::PermissionDenied);
+        assert_eq!(store.backup_in(&dest).unwrap_err().kind(), ErrorKind::Io, "{n}");
+        assert_eq!(shown(&dest).unwrap(), before, "{n}");
+    }
+    store.backup_in(&dest).unwrap();
+    assert_eq!(shown(&dest).unwrap(), observe(&store));
+}

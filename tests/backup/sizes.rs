@@ -82,3 +82,20 @@ fn files_of_many_pieces_are_copied_whole_and_short_ones_anew() {
     assert!(verify(&dest).unwrap().findings.is_empty());
     assert_eq!(observe(&options.open(&dest).unwrap()), observe(&store));
 }
+
+#[test]
+fn a_copy_that_is_shorter_than_a_page_is_made_anew() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = options(1).open(temp.path().join("store")).unwrap();
+    let dest = temp.path().join("dest");
+    store.commit(Key::new("g", "t", 0), NextOffset(1)).unwrap();
+    let first = store.backup(&dest).unwrap();
+    for entry in std::fs::read_dir(&dest).unwrap().map(|entry| entry.unwrap()) {
+        if entry.file_name() != "LOCK" {
+            std::fs::write(entry.path(), [0; 100]).unwrap();
+        }
+    }
+    let again = store.backup(&dest).unwrap();
+    assert_eq!((again.files_copied, again.files_kept), (first.files_copied, 0));
+    assert!(verify(&dest).unwrap().is_clean());
+}
