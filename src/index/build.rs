@@ -191,7 +191,7 @@ mod tests {
     /// Goes on to a topic, with values of its partitions from 0 on that have its length as their offset.
     fn fill(builder: &mut Builder, group: &str, topic: &str, count: usize) {
         assert!(builder.topic(group, topic));
-        let text = if count % 2 == 0 { "" } else { "text" };
+        let text = if count.is_multiple_of(2) { "" } else { "text" };
         let of = |partition: usize| {
             let offset = (1000 * count + partition) as i64;
             Ok((partition as i32, Value { offset, metadata: text, ..value(1 + partition as u64) }))
