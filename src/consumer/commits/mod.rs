@@ -256,7 +256,8 @@ impl<T: CommitTarget> Committer<T> {
     /// # Errors
     ///
     /// What came of the last attempt; [`RetryLater`](CommitError::RetryLater) with an error of the kind
-    /// [`Timeout`](crate::ErrorKind::Timeout) if it was not over in time.
+    /// [`Timeout`](crate::ErrorKind::Timeout) if it was not over in time. If the target gave partitions
+    /// to others on the way and the rest is committed, [`Rejoin`](CommitError::Rejoin) with all of those.
     pub fn commit_sync(&mut self, timeout: Duration) -> std::result::Result<(), CommitError> {
         self.persist(Deadline::after(timeout), Self::commit_async)
     }
@@ -355,14 +356,20 @@ impl<T: CommitTarget> Committer<T> {
         deadline: Deadline,
         ask: fn(&mut Self) -> CommitReceipt<T>,
     ) -> std::result::Result<(), CommitError> {
+        let mut loss: Option<CommitError> = None;
         loop {
             let result = deadline.wait(&mut ask(self)).unwrap_or_else(|| Err(too_late()));
             self.settle();
             match result {
-                // Without those that are lost, the rest may go.
-                Err(CommitError::RetryLater(_) | CommitError::Rejoin { .. })
-                    if deadline.pause(self.policy.retry_backoff) => {}
-                result => return result,
+                Err(CommitError::RetryLater(_)) if deadline.pause(self.policy.retry_backoff) => {}
+                // Without those that are lost, the rest may go. They are told of all the same.
+                Err(error @ CommitError::Rejoin { .. })
+                    if deadline.pause(self.policy.retry_backoff) =>
+                {
+                    loss = Some(error.with_lost_of(loss));
+                }
+                Err(error) => return Err(error.with_lost_of(loss)),
+                Ok(()) => return loss.map_or(Ok(()), Err),
             }
         }
     }

@@ -63,6 +63,16 @@ pub enum CommitError {
 pub type Cause = Arc<dyn StdError + Send + Sync>;
 
 impl CommitError {
+    /// The same with the partitions, too, that were lost before, if it tells of lost ones.
+    pub(super) fn with_lost_of(mut self, before: Option<CommitError>) -> CommitError {
+        if let (CommitError::Rejoin { lost, .. }, Some(CommitError::Rejoin { lost: before, .. })) =
+            (&mut self, before)
+        {
+            lost.extend(before);
+        }
+        self
+    }
+
     /// What it means that a group refused these commits: as the [advice](GroupError::advice) says, and
     /// all of the partitions are lost to a member that has to join again. So they are to one whose
     /// group was deleted.

@@ -216,6 +216,23 @@ fn partitions_that_are_lost_are_neither_committed_nor_forgotten() {
 }
 
 #[test]
+fn a_commit_that_loses_partitions_on_its_way_says_so_at_its_end() {
+    let (mut committer, target) = committer(CommitPolicy::manual().retry_backoff(Duration::ZERO));
+    committer.assign(tp(2), position_at(0)).unwrap();
+    for failure in [Failure::Lost(0), Failure::RetryLater, Failure::Lost(2)] {
+        target.answer_next(Answer::Refuse(failure));
+    }
+    (0..3).for_each(|p| done(&mut committer, p, 5));
+    let Err(CommitError::Rejoin { mut lost, .. }) = committer.commit_sync(HOUR) else {
+        panic!("two partitions belong to others")
+    };
+    lost.sort();
+    assert_eq!(lost, [tp(0), tp(2)]);
+    assert_eq!(target.stored(1).0, 5, "the rest is committed");
+    committer.commit_sync(HOUR).unwrap();
+}
+
+#[test]
 fn a_partition_is_committed_before_it_is_revoked_and_not_behind_that() {
     let (mut committer, target) = committer(CommitPolicy::automatic());
     done(&mut committer, 0, 5);

@@ -227,10 +227,9 @@ impl<G: GroupClient, S: RecordSource, L: ConsumerListener> Consumer<G, S, L> {
     pub fn commit_sync(&mut self, timeout: Duration) -> std::result::Result<(), CommitError> {
         self.acknowledge();
         let result = self.committer.commit_sync(timeout);
-        // Without what was lost on the way, the committer may have succeeded.
-        let swept = self.sweep_lost();
-        let lost = swept.as_ref().err().and_then(|lost| lost.partitions().first());
-        result.and(lost.map_or(Ok(()), |lost| Err(lost.error.clone())))
+        // The result and the listener tell of it.
+        let _ = self.sweep_lost();
+        result
     }
 
     /// Asks for a commit of all that is processed, in one attempt, and returns at once.
