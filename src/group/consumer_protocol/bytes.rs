@@ -35,7 +35,8 @@ impl ConsumerSubscription {
     ///
     /// # Errors
     ///
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if it is none.
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if it is none, or if its partitions, each with
+    /// the name of its topic, have more than 64 MiB of names.
     pub fn decode(bytes: &[u8]) -> Result<ConsumerSubscription> {
         let mut reader = Reader { rest: bytes };
         let version = reader.version()?;
@@ -66,7 +67,8 @@ impl ConsumerAssignment {
     ///
     /// # Errors
     ///
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if it is none.
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if it is none, or if its partitions, each with
+    /// the name of its topic, have more than 64 MiB of names.
     pub fn decode(bytes: &[u8]) -> Result<ConsumerAssignment> {
         if bytes.is_empty() {
             return Ok(ConsumerAssignment::default());
@@ -84,6 +86,10 @@ impl ConsumerAssignment {
         out
     }
 }
+
+/// What the topics of all partitions that are read may have in bytes, each counted with its topic: a quarter
+/// of a million partitions with the longest names that Kafka's topics have.
+const MAX_NAME_BYTES: usize = 64 << 20;
 
 struct Reader<'a> {
     rest: &'a [u8],
@@ -152,6 +158,12 @@ impl<'a> Reader<'a> {
     fn partitions(&mut self) -> Result<Vec<TopicPartition>> {
         let of_topic = |reader: &mut Reader<'a>| Ok((reader.name()?, reader.many(Reader::i32)?));
         let by_topic = self.many(of_topic)?;
+        // Each partition gets the name of its topic, which stands there once: a long name in front of many
+        // numbers must not take thousands of times the bytes.
+        let names = by_topic.iter().map(|(topic, of)| topic.len().saturating_mul(of.len()));
+        if names.fold(0, usize::saturating_add) > MAX_NAME_BYTES {
+            return Err(Error::invalid("too many partitions of topics with long names"));
+        }
         let mut all = Vec::new();
         for (topic, partitions) in by_topic {
             all.extend(
@@ -209,6 +221,28 @@ mod tests {
             owned: vec![of("größe", 0), of("orders", 1), of("orders", 7)],
             generation: 5,
             rack: Some("r".into()),
+        }
+    }
+
+    #[test]
+    fn a_long_name_before_many_partitions_does_not_take_memory_for_each() {
+        let name = "t".repeat(1 << 14);
+        let encoded = |count| {
+            let partitions: Vec<_> = (0..count).map(|number| of(&name, number)).collect();
+            ConsumerAssignment::new(&partitions).encode()
+        };
+        let mut bytes = encoded(2);
+        assert!(ConsumerAssignment::decode(&bytes).is_ok());
+        // The number of partitions, and as many of them.
+        let at = 2 + 4 + 2 + name.len();
+        bytes.truncate(at);
+        let most = (MAX_NAME_BYTES >> 14) as i32;
+        for (count, is_read) in [(most, true), (most + 1, false), (1 << 18, false)] {
+            let mut bytes = bytes.clone();
+            bytes.extend(count.to_be_bytes());
+            bytes.extend((0..count).flat_map(i32::to_be_bytes));
+            bytes.extend((-1_i32).to_be_bytes());
+            assert_eq!(ConsumerAssignment::decode(&bytes).is_ok(), is_read, "{count} partitions");
         }
     }
 
