@@ -177,12 +177,25 @@ impl RecordHeader {
     /// Whether the record in front of `bytes` is what was written at this place.
     #[inline]
     pub(crate) fn verify(&self, bytes: &[u8], seed: &Seed, position: u32, seq: u64) -> bool {
-        let mut prefix = [0; size_of::<u32>() + size_of::<u64>()];
-        put(&mut prefix, 0, &position.to_le_bytes());
-        put(&mut prefix, size_of::<u32>(), &seq.to_le_bytes());
+        const PREFIX_LEN: usize = size_of::<u32>() + size_of::<u64>();
+        /// As long as nearly every record of a log of single commits.
+        const SHORT: usize = 64;
+        let mut near = [0; PREFIX_LEN + SHORT];
+        put(&mut near, 0, &position.to_le_bytes());
+        put(&mut near, size_of::<u32>(), &seq.to_le_bytes());
         let mut hasher = seed.0.clone();
-        hasher.update(&prefix);
-        hasher.update(&bytes[KIND_AT..self.len]);
+        match bytes[KIND_AT..].first_chunk::<SHORT>() {
+            // One update of bytes that lie together is faster than two, also if they have to be
+            // brought together first.
+            Some(record) if self.len <= KIND_AT + SHORT => {
+                put(&mut near, PREFIX_LEN, record);
+                hasher.update(&near[..PREFIX_LEN + self.len - KIND_AT]);
+            }
+            _ => {
+                hasher.update(&near[..PREFIX_LEN]);
+                hasher.update(&bytes[KIND_AT..self.len]);
+            }
+        }
         seq as u16 == self.seq_low && hasher.finalize() == self.checksum
     }
 
