@@ -32,6 +32,8 @@ mod shape {
 
 /// The length of what every set has: first word, partition, offset, and a timestamp or its low half.
 const SET_LEN: usize = 3 * WORD + size_of::<i64>();
+/// The same with all that a set may have in front of its metadata.
+const LONGEST_SET: usize = SET_LEN + WORD + size_of::<i64>() + WORD;
 
 /// One change of a batch. `name` is the id that a name record gave to the group and topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,36 +98,35 @@ impl Entry<'_> {
                 metadata,
             } => {
                 let short = timestamp_ms.checked_sub(base_ms).and_then(|d| i32::try_from(d).ok());
-                let mut shape = shape::SET;
-                if leader_epoch.is_some() {
-                    shape |= shape::EPOCH;
-                }
-                if !metadata.is_empty() {
-                    shape |= shape::METADATA;
-                }
-                if short.is_none() {
-                    shape |= shape::WIDE;
-                }
-                if expire_at_ms.is_some() {
-                    shape |= shape::EXPIRY;
-                }
+                let shape = shape::SET
+                    | if leader_epoch.is_some() { shape::EPOCH } else { 0 }
+                    | if metadata.is_empty() { 0 } else { shape::METADATA }
+                    | if short.is_none() { shape::WIDE } else { 0 }
+                    | if expire_at_ms.is_some() { shape::EXPIRY } else { 0 };
                 let low = short.unwrap_or(timestamp_ms as i32);
-                // What every set has, at once: each call looks whether the buffer has to grow.
-                let mut fixed = [0; SET_LEN];
-                put(&mut fixed, 0, &first_word(shape, name));
-                put(&mut fixed, WORD, &partition.to_le_bytes());
-                put(&mut fixed, 2 * WORD, &offset.to_le_bytes());
-                put(&mut fixed, 4 * WORD, &low.to_le_bytes());
-                body.extend_from_slice(&fixed);
+                let mut fields = [0; LONGEST_SET];
+                put(&mut fields, 0, &first_word(shape, name));
+                put(&mut fields, WORD, &partition.to_le_bytes());
+                put(&mut fields, 2 * WORD, &offset.to_le_bytes());
+                put(&mut fields, 4 * WORD, &low.to_le_bytes());
+                let mut len = SET_LEN;
                 if short.is_none() {
-                    body.extend_from_slice(&((timestamp_ms >> 32) as i32).to_le_bytes());
+                    put(&mut fields, len, &((timestamp_ms >> 32) as i32).to_le_bytes());
+                    len += WORD;
                 }
                 if let Some(expire_at_ms) = expire_at_ms {
-                    body.extend_from_slice(&expire_at_ms.to_le_bytes());
+                    put(&mut fields, len, &expire_at_ms.to_le_bytes());
+                    len += 2 * WORD;
                 }
                 if let Some(epoch) = leader_epoch {
-                    body.extend_from_slice(&epoch.to_le_bytes());
+                    put(&mut fields, len, &epoch.to_le_bytes());
+                    len += WORD;
                 }
+                // All at once, and then less: each call looks whether the buffer has to grow, and a
+                // length that the compiler knows takes no call at all.
+                let end = body.len() + len;
+                body.extend_from_slice(&fields);
+                body.truncate(end);
                 if !metadata.is_empty() {
                     put_metadata(body, metadata);
                 }
