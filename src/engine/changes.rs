@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::record::Name;
-use crate::index::{Index, StateId, Topic};
+use crate::index::{Index, Spot, StateId, Topic};
 use crate::segment::NameTag;
 use crate::state::{MAX_STATE_BYTES, StateChange};
 
@@ -74,7 +74,7 @@ impl<'a> Changes<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Change<'a> {
     /// Sets the value of a partition. The seq of the value is given by the log.
-    Set { topic: &'a Arc<Topic>, partition: i32, value: NewValue<'a> },
+    Set { topic: &'a Arc<Topic>, spot: Spot<'a>, value: NewValue<'a> },
     /// Deletes a partition's value.
     Delete { topic: &'a Arc<Topic>, partition: i32 },
     /// Deletes the values of all partitions.

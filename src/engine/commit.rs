@@ -61,12 +61,12 @@ impl Engine {
         value: NewValue<'_>,
     ) -> Result<Option<u64>> {
         // The cache misses are taken before the lock is.
-        topic.prefetch(partition);
+        let spot = topic.spot(partition);
         let mut log = self.log()?;
         if topic.is_detached() {
             return Ok(None);
         }
-        let change = Change::Set { topic, partition, value };
+        let change = Change::Set { topic, spot, value };
         let appended = log.append(&self.index, Changes::of_keys(&[change]), self.durable());
         if appended.is_err() {
             log.discard(&self.index, topic);
@@ -109,10 +109,10 @@ impl Engine {
             let mut keys = Vec::with_capacity(sorted.len());
             for (topic, (_, changes)) in topics.iter().zip(sorted.topics()) {
                 keys.extend(changes.map(|(partition, operation)| {
-                    topic.prefetch(partition);
+                    let spot = topic.spot(partition);
                     match operation {
                         Operation::Commit(commit) => {
-                            Change::Set { topic, partition, value: value(&commit, now_ms) }
+                            Change::Set { topic, spot, value: value(&commit, now_ms) }
                         }
                         Operation::Delete => Change::Delete { topic, partition },
                     }

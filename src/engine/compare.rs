@@ -196,7 +196,12 @@ mod tests {
                 .map(|(name, values)| {
                     let topic = index.resolve("g", name);
                     for (partition, seq) in values {
-                        assert!(index.set(&mut writer, &topic, *partition, value(*seq)));
+                        assert!(index.set(
+                            &mut writer,
+                            &topic,
+                            topic.spot(*partition),
+                            value(*seq)
+                        ));
                     }
                     topic
                 })

@@ -11,7 +11,7 @@ use crate::format::RECORDS_START;
 use crate::format::entry::Entry;
 use crate::format::record::{MAX_RECORD_LEN, Name, RecordBuffer, Seal, Start};
 use crate::format::snapshot::Base;
-use crate::index::{Index, Topic, Value, Writer};
+use crate::index::{Index, Spot, Topic, Value, Writer};
 use crate::io::Dir;
 use crate::io::latch::Latch;
 use crate::observe;
@@ -271,8 +271,8 @@ impl Log {
         let mut deletes = false;
         for change in changes.keys {
             match *change {
-                Change::Set { topic, partition, value } => {
-                    self.set(index, topic, partition, value, seq);
+                Change::Set { topic, spot, value } => {
+                    self.set(index, topic, spot, value, seq);
                 }
                 Change::Delete { .. } | Change::DeleteTopic { .. } => deletes = true,
             }
@@ -305,9 +305,9 @@ impl Log {
                 0
             });
             let entry = match *change {
-                Change::Set { partition, value, .. } => Entry::Set {
+                Change::Set { spot, value, .. } => Entry::Set {
                     name,
-                    partition,
+                    partition: spot.partition(),
                     offset: value.offset,
                     leader_epoch: value.leader_epoch,
                     timestamp_ms: value.timestamp_ms,
@@ -374,13 +374,13 @@ impl Log {
         &mut self,
         index: &Index,
         topic: &Arc<Topic>,
-        partition: i32,
+        spot: Spot<'_>,
         value: NewValue<'_>,
         seq: u64,
     ) {
         let NewValue { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata } = value;
         let value = Value { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata, seq };
-        let applied = index.set(&mut self.writer, topic, partition, value);
+        let applied = index.set(&mut self.writer, topic, spot, value);
         debug_assert!(applied, "the caller resolved the topic under the lock");
         self.counts.commits += 1;
     }

@@ -34,8 +34,8 @@ impl Quotas {
         let (mut added, mut removed) = (0, 0);
         for change in changes {
             match *change {
-                Change::Set { topic, partition, .. } => {
-                    added += u64::from(topic.offset(partition).is_none());
+                Change::Set { topic, spot, .. } => {
+                    added += u64::from(topic.offset(spot.partition()).is_none());
                 }
                 Change::Delete { topic, partition } => {
                     removed += u64::from(topic.offset(partition).is_some());

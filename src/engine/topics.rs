@@ -160,7 +160,7 @@ mod tests {
             for (number, name) in numbers.iter().zip(names.iter().chain(&names)) {
                 let topic = &mut topics.all()[*number as usize];
                 assert!(name.is(topic));
-                assert!(index.set(&mut writer, topic, 0, value(segment)));
+                assert!(index.set(&mut writer, topic, topic.spot(0), value(segment)));
             }
             assert_eq!(index.keys(), 4);
             // The two that are not found were asked for twice before they had a value.
@@ -178,7 +178,7 @@ mod tests {
             let mut numbers = Vec::new();
             topics.resolve(&index, &names, &mut numbers);
             let topic = topics.all()[numbers[0] as usize].clone();
-            assert!(index.set(&mut writer, &topic, 0, value(2 * segment)));
+            assert!(index.set(&mut writer, &topic, topic.spot(0), value(2 * segment)));
             assert_eq!(topics.end_segment(1).len(), 1);
             index.delete(&mut writer, &topic, 0, 2 * segment + 1);
             assert!(topic.is_detached());

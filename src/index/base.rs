@@ -253,7 +253,12 @@ mod tests {
                     if deleted {
                         index.delete(&mut writer, &handle, partition, seq);
                     } else {
-                        assert!(index.set(&mut writer, &handle, partition, value(seq)));
+                        assert!(index.set(
+                            &mut writer,
+                            &handle,
+                            handle.spot(partition),
+                            value(seq)
+                        ));
                     }
                     told.tell(topic, partition, seq, deleted);
                 }

@@ -46,7 +46,7 @@ impl Index {
             for (unit, set) in units.iter().zip(sets) {
                 let Some(topic) = topics.get_mut(set.topic as usize) else { continue };
                 if *unit == 0 {
-                    while !self.set(writer, topic, set.partition, set.value) {
+                    while !self.set(writer, topic, topic.spot(set.partition), set.value) {
                         *topic = self.resolve(topic.group(), topic.name());
                     }
                     continue;

@@ -58,8 +58,8 @@ use self::slot::Change;
 pub(crate) use self::slot::Value;
 pub(crate) use self::states::{State, StateId, States};
 use self::table::{Changing, Table};
-pub(crate) use self::topic::Topic;
-use crate::key::{CommittedOffset, Key, NextOffset, Seq};
+pub(crate) use self::topic::{Spot, Topic};
+use crate::key::{CommittedOffset, Key};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -113,7 +113,7 @@ impl Index {
     /// The newest value of a key. Whether it is durable is not known here: it says no.
     pub(crate) fn read(&self, key: Key<'_>) -> Option<CommittedOffset> {
         let (group, topic, partition) = (key.group(), key.topic(), key.partition());
-        let mut out = blank();
+        let mut out = CommittedOffset::default();
         let hash = self.hasher.pair(group, topic);
         let mut in_table = || {
             let read = |topic: &Arc<Topic>| topic.read(partition, &mut out);
@@ -158,7 +158,7 @@ impl Index {
         group: &str,
         mut visit: impl FnMut(&str, i32, &mut CommittedOffset),
     ) {
-        let mut out = blank();
+        let mut out = CommittedOffset::default();
         // What is packed before what is not: a topic that is unpacked in between is in both.
         let (places, number) = self.base.find_group(group).unwrap_or_default();
         let packs: Vec<Arc<Pack>> = places.iter().filter_map(Place::pack).collect();
@@ -277,7 +277,8 @@ impl Index {
 
 /// Changes. Each needs the writer.
 impl Index {
-    /// Sets the value of a key, unless the key has a newer value or a newer deletion.
+    /// Sets the value of a key, at a spot of the topic, unless the key has a newer value or a newer
+    /// deletion.
     ///
     /// Returns false if the topic left the index meanwhile: nothing was done then, and the name must
     /// be resolved again.
@@ -286,15 +287,17 @@ impl Index {
         &self,
         writer: &mut Writer,
         topic: &Arc<Topic>,
-        partition: i32,
+        spot: Spot<'_>,
         value: Value<'_>,
     ) -> bool {
         self.check(writer, topic);
         if topic.is_detached() {
             return false;
         }
-        let unit = topic.find_or_make(&mut writer.allocator, partition);
-        let change = self.arena.slot(unit).set(&mut writer.allocator, &value);
+        let slot = spot.slot.unwrap_or_else(|| {
+            self.arena.slot(topic.find_or_make(&mut writer.allocator, spot.partition))
+        });
+        let change = slot.set(&mut writer.allocator, &value);
         if change == Change::OverNothing {
             self.count_up(topic);
         }
@@ -455,19 +458,6 @@ impl Index {
 /// Whether a topic has these names.
 fn is(group: &str, name: &str) -> impl Fn(&Topic) -> bool {
     move |topic| topic.name() == name && topic.group() == group
-}
-
-/// What values are read into.
-fn blank() -> CommittedOffset {
-    CommittedOffset {
-        offset: NextOffset(0),
-        leader_epoch: None,
-        metadata: String::new(),
-        commit_timestamp_ms: 0,
-        expire_at_ms: None,
-        seq: Seq(0),
-        durable: false,
-    }
 }
 
 /// Adds where only the writer writes, which needs no atomic addition.

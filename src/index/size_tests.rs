@@ -72,7 +72,7 @@ fn a_hash_tells_names_apart_and_is_the_same_every_time() {
 fn the_writer_of_another_index_is_noticed() {
     let ((index, _), (_, mut other)) = (Index::new(1), Index::new(1));
     let topic = index.resolve("g", "t");
-    assert!(index.set(&mut other, &topic, 0, value(1)));
+    assert!(index.set(&mut other, &topic, topic.spot(0), value(1)));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn the_writer_of_another_index_is_noticed() {
 fn the_topic_of_another_index_is_noticed() {
     let ((index, mut writer), (other, _)) = (Index::new(1), Index::new(1));
     let topic = other.resolve("g", "t");
-    assert!(index.set(&mut writer, &topic, 0, value(1)));
+    assert!(index.set(&mut writer, &topic, topic.spot(0), value(1)));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
 use super::*;
+use crate::key::{NextOffset, Seq};
 
 pub(super) fn value(seq: u64) -> Value<'static> {
     let timestamp_ms = 1_700_000_000_000 + seq as i64;
@@ -27,7 +28,7 @@ pub(super) fn set(
 ) -> Arc<Topic> {
     loop {
         let topic = index.resolve(key.group(), key.topic());
-        if index.set(writer, &topic, key.partition(), value) {
+        if index.set(writer, &topic, topic.spot(key.partition()), value) {
             return topic;
         }
     }
@@ -100,7 +101,7 @@ fn the_newest_seq_wins() {
     let topic = set(&index, &mut writer, key, value(5));
     set(&index, &mut writer, Key::new("g", "t", 1), value(1));
     for stale in [0, 4, 5, u64::MAX] {
-        assert!(index.set(&mut writer, &topic, 0, Value { offset: 9, ..value(stale) }));
+        assert!(index.set(&mut writer, &topic, topic.spot(0), Value { offset: 9, ..value(stale) }));
         assert!(stale == u64::MAX || !index.delete(&mut writer, &topic, 0, stale));
         assert_eq!(topic.offset(0), Some(5));
     }
@@ -121,14 +122,17 @@ fn a_detached_topic_takes_nothing() {
     let old = set(&index, &mut writer, key, value(1));
     assert!(index.delete(&mut writer, &old, 0, 2));
     assert!(old.is_detached());
-    assert!(!index.set(&mut writer, &old, 0, value(3)));
+    assert!(!index.set(&mut writer, &old, old.spot(0), value(3)));
     assert!(!index.delete(&mut writer, &old, 0, 4));
     assert_eq!(index.delete_topic(&mut writer, &old, 5), 0);
     let new = set(&index, &mut writer, key, value(6));
     index.discard_if_empty(&mut writer, &old);
     // The new topic has taken over the memory of the old one.
     assert_eq!((old.offset(0), new.offset(0)), (None, Some(6)));
-    assert!(!old.read(0, &mut blank()) && new.read(0, &mut blank()));
+    assert!(
+        !old.read(0, &mut CommittedOffset::default())
+            && new.read(0, &mut CommittedOffset::default())
+    );
     assert_eq!(index.read(key).map(|value| value.seq), Some(Seq(6)));
 
     let empty = index.resolve("g2", "t");
@@ -295,7 +299,7 @@ fn readers_see_whole_values_that_never_go_back() {
     };
     let by_group_and_handle = || {
         let mut last = BTreeMap::new();
-        let mut out = blank();
+        let mut out = CommittedOffset::default();
         let mut seen = 0u64;
         while !done.load(Ordering::Relaxed) {
             let mut before = None;
@@ -377,7 +381,7 @@ fn commits_that_race_with_deletes_are_not_lost() {
                     let mut log = log.lock().unwrap();
                     let (seq, writer) = &mut *log;
                     *seq += 1;
-                    while !index.set(writer, &topic, thread, value(*seq)) {
+                    while !index.set(writer, &topic, topic.spot(thread), value(*seq)) {
                         topic = index.resolve("g", "t");
                     }
                     assert_eq!(
@@ -447,7 +451,7 @@ fn all_topics_are_listed_once_while_others_come() {
                 metadata,
                 seq: 1,
             };
-            assert!(index.set(&mut writer, topic, 0, value));
+            assert!(index.set(&mut writer, topic, topic.spot(0), value));
         }
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {

@@ -16,7 +16,7 @@ fn index_of(keys: i32) -> Index {
             metadata: "",
             seq: 1,
         };
-        assert!(index.set(&mut writer, &topic, partition, value));
+        assert!(index.set(&mut writer, &topic, topic.spot(partition), value));
     }
     index
 }
