@@ -11,7 +11,7 @@ use crate::format::names::{self, FileName};
 use crate::format::record::{Open, Start};
 use crate::format::scan::Ending;
 use crate::histogram::LiveHistogram;
-use crate::index::{Index, Writer};
+use crate::index::{Index, Target, Writer};
 use crate::io::latch::Latch;
 use crate::io::{Access, Dir, DirLock};
 use crate::observe::{self, Meter};
@@ -277,13 +277,13 @@ impl Opening<'_> {
             return Err(Error::corrupt(message).with_path(self.dir.path()));
         };
         let spare = self.spare(found.store_id, epoch);
-        let appender = self.go_on(&mut found, &spare, Open { epoch, next_seq })?;
+        let appender = self.go_on(&mut found, &index, &spare, Open { epoch, next_seq })?;
         self.sync_dir()?;
         self.confirm(&found)?;
         if self.lock.store_id().is_none() {
             self.record_store(found.store_id)?;
         }
-        for topic in &found.names {
+        for topic in found.names.iter().filter_map(Target::topic) {
             index.discard_if_empty(&mut writer, topic);
         }
         report.clean = found.clean;
@@ -335,7 +335,13 @@ impl Opening<'_> {
     }
 
     /// Erases the torn tail and begins a session behind the last record.
-    fn go_on(&self, found: &mut Found, spare: &Spare, open: Open) -> Result<Appender> {
+    fn go_on(
+        &self,
+        found: &mut Found,
+        index: &Index,
+        spare: &Spare,
+        open: Open,
+    ) -> Result<Appender> {
         let (current, end) = (&found.current, found.tail.end);
         let segment = self.segment(current.first_seq, current.header, current.newest_mark())?;
         segment.erase(u64::from(end.position), found.tail.remains.end)?;
@@ -345,8 +351,8 @@ impl Opening<'_> {
             Appender::resume(Arc::clone(&segment), 1, end, found.tail.base_ms, names);
         let sealed = found.tail.ending == Ending::Sealed;
         if !sealed && appender.has_room(Open::RECORD_LEN) {
-            for (id, topic) in (0..).zip(&found.names) {
-                topic.set_tag(appender.tag(id).0);
+            for (id, target) in (0..).zip(&found.names) {
+                index.set_tag(target, appender.tag(id).0);
             }
             appender.append_open(open, end.last_seq)?;
             // A mark may reach the disk as soon as it is written, so what it states comes first.

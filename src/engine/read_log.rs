@@ -9,7 +9,7 @@ use crate::format::header::FileHeader;
 use crate::format::mark::{Mark, MarkState};
 use crate::format::names;
 use crate::format::scan::Ending;
-use crate::index::{Index, Topic, Writer};
+use crate::index::{Index, Target, Writer};
 use crate::io::{Dir, SegmentFile};
 use crate::report::{Cut, RecoveryReport};
 use crate::segment::End;
@@ -30,7 +30,7 @@ pub(super) struct Found {
     pub(super) past: Past,
     pub(super) tail: Tail,
     /// The topics by the ids that they have in that segment.
-    pub(super) names: Vec<Arc<Topic>>,
+    pub(super) names: Vec<Target>,
     /// Segments behind the end.
     pub(super) dropped: Vec<u64>,
     /// Segments of which something may not be durable, oldest first.
@@ -77,6 +77,8 @@ pub(super) struct Ground {
 impl LogReader<'_> {
     /// Reads segments until the log ends.
     pub(super) fn read(&self, writer: &mut Writer, report: &mut RecoveryReport) -> Result<Found> {
+        // Nobody reads the index before this returns.
+        self.index.begin_patches();
         let mut past = Past { segments: Vec::new(), end: self.ground.map(|g| (g.end, g.salt)) };
         let mut names = Names::default();
         let mut replay = Replay {
@@ -132,6 +134,7 @@ impl LogReader<'_> {
             }
             let stated = replay.stated;
             judge(&current, &tail, connection, stated)?;
+            self.index.publish();
             replay.report.cut = self.cut(&current, &tail, &dropped);
             unflushed.retain(|segment| segment.is_needed(stated.seq));
             let unflushed = unflushed.into_iter().map(|segment| segment.file).collect();

@@ -12,7 +12,7 @@ use crate::format::mark::{Mark, MarkState, read_marks};
 use crate::format::names;
 use crate::format::record::{Start, kind};
 use crate::format::scan::{Body, Ending, Record, Remains, Scanner, Step};
-use crate::index::{Index, Set, StateId, Topic, Value, Writer};
+use crate::index::{Index, Set, StateId, Target, Topic, Value, Writer};
 use crate::io::{Access, Dir, SegmentFile};
 use crate::options::MAX_SEGMENT_SIZE;
 use crate::report::RecoveryReport;
@@ -198,13 +198,19 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The topic with this id.
+    /// The topic with this id, unless it is packed.
     pub(super) fn topic(&self, id: u32) -> Option<&Arc<Topic>> {
-        self.topics.get(*self.ids.get(id as usize)?)
+        self.topics.get(*self.ids.get(id as usize)?)?.topic()
+    }
+
+    /// The topic with this id, which is unpacked if need be.
+    fn unpacked(&mut self, index: &Index, id: u32) -> Option<Arc<Topic>> {
+        let number = *self.ids.get(id as usize)?;
+        self.topics.all().get_mut(number as usize).map(|target| index.unpacked(target))
     }
 
     /// The topics of the segment, by their ids.
-    pub(super) fn all(&self) -> Vec<Arc<Topic>> {
+    pub(super) fn all(&self) -> Vec<Target> {
         self.ids.iter().filter_map(|number| self.topics.get(*number).cloned()).collect()
     }
 
@@ -338,20 +344,20 @@ impl Replay<'_> {
                 }
                 Entry::Delete { name, partition } => {
                     self.catch_up(ahead);
-                    let topic = self.names.topic(name).ok_or_else(malformed)?;
-                    self.index.delete(self.writer, topic, partition, seq);
+                    let topic = self.names.unpacked(self.index, name).ok_or_else(malformed)?;
+                    self.index.delete(self.writer, &topic, partition, seq);
                 }
                 Entry::DeleteTopic { name } => {
                     self.catch_up(ahead);
-                    let topic = self.names.topic(name).ok_or_else(malformed)?;
-                    self.index.delete_topic(self.writer, topic, seq);
+                    let topic = self.names.unpacked(self.index, name).ok_or_else(malformed)?;
+                    self.index.delete_topic(self.writer, &topic, seq);
                 }
                 Entry::State { name, part, owner, change } => {
                     // States do not depend on values, but the name may be ahead.
                     if name as usize >= self.names.ids.len() {
                         self.catch_up(ahead);
                     }
-                    let named = self.names.topic(name).ok_or_else(malformed)?;
+                    let named = self.names.unpacked(self.index, name).ok_or_else(malformed)?;
                     let (group, name) = (named.group(), named.name());
                     let id = StateId { group, owner, name, part };
                     if !self.index.states().change(id, change, seq) {

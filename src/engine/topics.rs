@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use crate::index::{Index, Topic};
+use crate::index::{Index, Target, Topic};
 
 /// A group and topic that a segment names.
 #[derive(Clone, Copy, Debug)]
@@ -26,15 +26,15 @@ impl<'a> Named<'a> {
         Named { hash: index.hash(group, topic), group, topic }
     }
 
-    fn is(&self, topic: &Topic) -> bool {
-        topic.name() == self.topic && topic.group() == self.group
+    fn is(&self, index: &Index, target: &Target) -> bool {
+        index.names_of(target) == (self.group, self.topic)
     }
 }
 
 /// Topics by number.
 #[derive(Debug, Default)]
 pub(super) struct Topics {
-    all: Vec<Arc<Topic>>,
+    all: Vec<Target>,
     /// Of names that share a hash, only the first is found.
     by_hash: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
     /// Those that had no value when they were named.
@@ -43,12 +43,12 @@ pub(super) struct Topics {
 
 impl Topics {
     /// The topics, by their numbers.
-    pub(super) fn all(&mut self) -> &mut [Arc<Topic>] {
+    pub(super) fn all(&mut self) -> &mut [Target] {
         &mut self.all
     }
 
     /// The topic with this number.
-    pub(super) fn get(&self, number: u32) -> Option<&Arc<Topic>> {
+    pub(super) fn get(&self, number: u32) -> Option<&Target> {
         self.all.get(number as usize)
     }
 
@@ -63,8 +63,9 @@ impl Topics {
             // First all topics are loaded, then the texts that they lead to.
             let topics = || found.iter().filter_map(|found| self.all.get(*found as usize));
             let sum = |sum: usize, number: usize| sum.wrapping_add(number);
-            std::hint::black_box(topics().map(|topic| topic.group().as_ptr().addr()).fold(0, sum));
-            let first = |topic: &Arc<Topic>| topic.group().as_bytes().first().copied();
+            let group = |topic| index.names_of(topic).0;
+            std::hint::black_box(topics().map(|topic| group(topic).as_ptr().addr()).fold(0, sum));
+            let first = |topic| group(topic).as_bytes().first().copied();
             std::hint::black_box(topics().filter_map(first).map(usize::from).fold(0, sum));
             for (found, name) in found.iter().zip(names) {
                 numbers.push(self.number(index, name, *found));
@@ -74,22 +75,23 @@ impl Topics {
 
     /// The number of the topic with this name, which may be `found`.
     fn number(&mut self, index: &Index, name: &Named<'_>, found: u32) -> u32 {
-        if let Some(topic) = self.all.get_mut(found as usize)
-            && name.is(topic)
+        if let Some(target) = self.all.get_mut(found as usize)
+            && name.is(index, target)
         {
-            if topic.is_detached() {
-                *topic = index.resolve(name.group, name.topic);
-                self.empty.push(Arc::clone(topic));
+            if target.topic().is_some_and(|topic| topic.is_detached()) {
+                let topic = index.resolve(name.group, name.topic);
+                *target = Target::Topic(Arc::clone(&topic));
+                self.empty.push(topic);
             }
             return found;
         }
-        let topic = index.resolve(name.group, name.topic);
-        if topic.live() == 0 {
-            self.empty.push(Arc::clone(&topic));
+        let target = index.target(name.hash, name.group, name.topic);
+        if let Some(topic) = target.topic().filter(|topic| topic.live() == 0) {
+            self.empty.push(Arc::clone(topic));
         }
         // There are fewer names than that in all segments that a disk can hold: see `end_segment`.
         let number = self.all.len() as u32;
-        self.all.push(topic);
+        self.all.push(target);
         self.by_hash.entry(name.hash).or_insert(number);
         number
     }
@@ -158,9 +160,10 @@ mod tests {
             topics.resolve(&index, &names, &mut numbers);
             assert_eq!(numbers.len(), 8);
             for (number, name) in numbers.iter().zip(names.iter().chain(&names)) {
-                let topic = &mut topics.all()[*number as usize];
-                assert!(name.is(topic));
-                assert!(index.set(&mut writer, topic, topic.spot(0), value(segment)));
+                let target = &mut topics.all()[*number as usize];
+                assert!(name.is(&index, target));
+                let topic = index.unpacked(target);
+                assert!(index.set(&mut writer, &topic, topic.spot(0), value(segment)));
             }
             assert_eq!(index.keys(), 4);
             // The two that are not found were asked for twice before they had a value.
@@ -177,7 +180,7 @@ mod tests {
         for segment in 1..4 {
             let mut numbers = Vec::new();
             topics.resolve(&index, &names, &mut numbers);
-            let topic = topics.all()[numbers[0] as usize].clone();
+            let topic = index.unpacked(&mut topics.all()[numbers[0] as usize]);
             assert!(index.set(&mut writer, &topic, topic.spot(0), value(2 * segment)));
             assert_eq!(topics.end_segment(1).len(), 1);
             index.delete(&mut writer, &topic, 0, 2 * segment + 1);

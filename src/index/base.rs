@@ -18,7 +18,9 @@ use arc_swap::ArcSwapOption;
 
 use super::group::Group;
 use super::names::Named;
-use super::pack::{Pack, Packed};
+use super::pack::{Pack, Packed, Patch, Patches};
+use super::slot::Value;
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Packs in the order of what is in them.
 #[derive(Default)]
@@ -33,13 +35,19 @@ pub(super) struct Place {
     /// The group and the name of its first topic.
     first: (u32, Box<str>),
     pack: ArcSwapOption<Pack>,
+    /// What is to replace values of the pack before somebody reads it. None if it takes no such values.
+    pending: Mutex<Option<Patches>>,
 }
+
+/// Values of a pack for each one that may be patched: patches take more memory than values, and slots
+/// for all of them more than these.
+const VALUES_PER_PATCH: usize = 8;
 
 impl Place {
     /// The place of a pack that has a topic.
     pub(super) fn new(pack: Pack) -> Option<Place> {
         let first = pack.topics().next().map(|topic| (topic.group(), topic.name().into()))?;
-        Some(Place { first, pack: ArcSwapOption::from_pointee(pack) })
+        Some(Place { first, pack: ArcSwapOption::from_pointee(pack), pending: Mutex::default() })
     }
 
     /// The pack, if it is still there.
@@ -51,11 +59,61 @@ impl Place {
     pub(super) fn clear(&self) {
         self.pack.store(None);
     }
+
+    /// Lets the pack that lies here take patches. Nobody reads it before they are applied.
+    pub(super) fn begin_patches(&self) {
+        if self.pack().is_some() {
+            *self.pending() = Some(Patches::default());
+        }
+    }
+
+    /// Replaces a value of a topic of the pack that lies here, unless it is newer. False if the pack takes
+    /// none of this key: then it has to be unpacked.
+    pub(super) fn patch(&self, topic: Packed<'_>, partition: i32, value: &Value<'_>) -> bool {
+        let mut pending = self.pending();
+        let (Some(patches), Some(row)) = (&mut *pending, topic.row(partition)) else {
+            return false;
+        };
+        let pack = topic.pack();
+        let is_full = patches.len() * VALUES_PER_PATCH >= pack.len();
+        // A pack has fewer rows than this type can count.
+        let patch = patches.get_mut(&(row as u32));
+        let newest = patch.as_ref().map_or_else(|| pack.seq(row), |patch| patch.seq);
+        if value.seq <= newest || !value.has_seq() {
+            return true;
+        }
+        match patch {
+            Some(patch) => *patch = Patch::new(value),
+            None if is_full => return false,
+            None => drop(patches.insert(row as u32, Patch::new(value))),
+        }
+        true
+    }
+
+    /// Lets the patches take the place of what they replace. It takes no others after this.
+    pub(super) fn apply_patches(&self) {
+        let patches = self.pending().take().filter(|patches| !patches.is_empty());
+        if let (Some(pack), Some(patches)) = (self.pack(), patches) {
+            pack.patch(patches);
+        }
+    }
+
+    /// Whether the pack that lies here takes patches.
+    pub(super) fn takes_patches(&self) -> bool {
+        self.pending().is_some()
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Option<Patches>> {
+        // A patch is there or not: a panic leaves nothing half done.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A topic that is packed, or was.
 pub(super) struct Found<'a> {
     pub(super) place: &'a Place,
+    /// The number of the place.
+    pub(super) number: usize,
     group: u32,
 }
 
@@ -84,7 +142,8 @@ impl Base {
             let (of, first) = &place.first;
             (*of, &**first) <= (group, topic)
         });
-        Some(Found { place: self.places.get(behind.checked_sub(1)?)?, group })
+        let number = behind.checked_sub(1)?;
+        Some(Found { place: self.places.get(number)?, number, group })
     }
 
     /// Where the topics of a group are, and the number of the group.

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::base::{Base, Place};
+use super::columns::BLOCK;
 use super::group::Group;
 use super::names::{Named, Registry};
 use super::pack::Packer;
@@ -12,9 +13,9 @@ use super::states::StateId;
 use super::{Index, Writer, add};
 use crate::sync::atomic::Ordering::Relaxed;
 
-/// A pack that has this many values gets no further topic. With one of 180 partitions behind them its
-/// words still fit into a chunk of the arena.
-const PACK: usize = 3328;
+/// A pack that has this many values gets no further topic: enough that what a pack takes beside its
+/// values is nothing, and few enough that unpacking one holds up nobody.
+const PACK: usize = 26 * BLOCK;
 /// A pack with more values than this is unpacked at once: whoever wanted one of its topics first would
 /// have to wait for a topic of thousands of partitions.
 const LARGE: usize = 2 * PACK;
@@ -95,21 +96,24 @@ impl Builder {
     /// # Errors
     ///
     /// The first one that `values` yields.
+    #[inline]
     #[must_use = "what is out of order is damage"]
     pub(crate) fn set_all<'v, E>(
         &mut self,
         values: impl Iterator<Item = Result<(i32, Value<'v>), E>>,
     ) -> Result<bool, E> {
         let Some((_, group)) = self.groups.last() else { return Ok(false) };
-        let before = self.packer.len();
+        let (before, mut last) = (self.packer.len(), self.last);
         for value in values {
             let (partition, value) = value?;
-            if i64::from(partition) <= self.last || !value.has_seq() {
+            if i64::from(partition) <= last || !value.has_seq() {
                 return Ok(false);
             }
-            self.last = partition.into();
+            last = partition.into();
             self.packer.value(partition, &value);
         }
+        self.last = last;
+        self.packer.end_values();
         let added = (self.packer.len() - before) as u64;
         group.live().fetch_add(added, Relaxed);
         self.keys += added;

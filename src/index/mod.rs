@@ -25,6 +25,7 @@
 mod arena;
 mod base;
 mod build;
+mod columns;
 mod debug;
 mod group;
 mod growing;
@@ -33,6 +34,8 @@ mod many;
 mod model_tests;
 mod names;
 mod pack;
+#[cfg(test)]
+mod patch_tests;
 #[cfg(test)]
 mod size_tests;
 mod slot;
@@ -51,7 +54,7 @@ use self::arena::{Allocator, Arena};
 use self::base::{Base, Place};
 pub(crate) use self::build::Builder;
 use self::group::Group;
-pub(crate) use self::many::Set;
+pub(crate) use self::many::{Set, Target};
 use self::names::{NameHasher, Named, Registry, TopicName};
 use self::pack::{Pack, Packed};
 use self::slot::Change;
@@ -404,7 +407,9 @@ impl Index {
     #[cold]
     fn make(&self, hash: u64, group: &str, topic: &str) -> Arc<Topic> {
         let mut changing = self.changing();
-        if let Some(found) = self.base.find(group, topic) {
+        if let Some(found) = self.base.find(group, topic)
+            && found.place.pack().is_some_and(|pack| found.topic(&pack, topic).is_some())
+        {
             self.unpack(&mut changing, found.place);
         }
         self.topics.find(hash, is(group, topic), Arc::clone).unwrap_or_else(|_| {
@@ -431,11 +436,13 @@ impl Index {
     /// Makes topics with slots of what lies packed in a place.
     fn unpack(&self, changing: &mut Changing, place: &Place) {
         let Some(pack) = place.pack() else { return };
+        place.apply_patches();
         for packed in pack.topics() {
             let (group, name) = (self.base.group(packed.group()), packed.name());
             let text = self.topic_names.acquire(changing, self.hasher.one(name), name);
             let topic = Topic::new(self.arena.clone(), group, text.name().clone());
             topic.begin(&mut changing.allocator, packed.values());
+            topic.set_tag(packed.tag());
             let topic = Arc::new(topic);
             group.topics().insert(topic.clone());
             self.topics.insert(changing, self.hasher.pair(group.name(), name), topic);

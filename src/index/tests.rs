@@ -405,7 +405,8 @@ fn many_values_at_once_are_set_as_one_by_one() {
     let (many, mut many_writer) = Index::new(1);
     let names = ["a", "b", "c"];
     let mut random = 1u64;
-    let mut topics: Vec<_> = names.iter().map(|name| many.resolve("g", name)).collect();
+    let mut topics: Vec<_> =
+        names.iter().map(|name| Target::Topic(many.resolve("g", name))).collect();
     for round in 0..200u64 {
         let sets: Vec<_> = (0..round)
             .map(|i| {
@@ -430,7 +431,8 @@ fn many_values_at_once_are_set_as_one_by_one() {
             let name = names[round as usize % 3];
             let gone = one.resolve("g", name);
             one.delete_topic(&mut one_writer, &gone, u64::MAX - 1);
-            many.delete_topic(&mut many_writer, &topics[round as usize % 3], u64::MAX - 1);
+            let topic = many.unpacked(&mut topics[round as usize % 3]);
+            many.delete_topic(&mut many_writer, &topic, u64::MAX - 1);
         }
     }
 }
