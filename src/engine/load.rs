@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::RECORDS_START;
-use crate::format::entry::Entry;
+use crate::format::entry::{Entry, EntryError};
 use crate::format::header::{FileHeader, FileKind, HEADER_LEN};
 use crate::format::mark::read_marks;
 use crate::format::names;
@@ -145,7 +145,7 @@ impl Snapshot {
         // The states are behind all values.
         let mut has_states = false;
         let base = records.read(|_, part| {
-            let values = match part {
+            let mut values = match part {
                 Part::Values(values) if !has_states => values,
                 Part::Values(_) => return Err(malformed()),
                 Part::State(state) => {
@@ -159,32 +159,46 @@ impl Snapshot {
             if !builder.topic(values.group, values.topic) {
                 return Err(malformed());
             }
-            let values = values.map(|value| {
-                let (seq, entry) = value.map_err(entry_error)?;
-                let Entry::Set {
-                    partition,
-                    offset,
-                    leader_epoch,
-                    timestamp_ms,
-                    expire_at_ms,
-                    metadata,
-                    ..
-                } = entry
-                else {
-                    return Err(malformed());
-                };
-                if seq > self.durable {
-                    return Err(malformed());
-                }
-                let value =
-                    Value { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata, seq };
-                Ok((partition, value))
-            });
-            if builder.set_all(values)? { Ok(()) } else { Err(malformed()) }
+            while !values.is_empty() {
+                self.set_all(values.bare(), builder)?;
+                self.set_all(values.with_epoch(), builder)?;
+                self.set_all(values.by_ref().take(1), builder)?;
+            }
+            Ok(())
         })?;
         report.snapshot_keys = builder.keys();
         report.bytes += self.header.size - u64::from(RECORDS_START);
         Ok(base)
+    }
+
+    /// Sets values of the topic that was begun last.
+    #[inline(always)]
+    fn set_all<'v>(
+        &self,
+        values: impl Iterator<Item = std::result::Result<(u64, Entry<'v>), EntryError>>,
+        builder: &mut Builder,
+    ) -> Result<()> {
+        let values = values.map(|value| {
+            let (seq, entry) = value.map_err(entry_error)?;
+            let Entry::Set {
+                partition,
+                offset,
+                leader_epoch,
+                timestamp_ms,
+                expire_at_ms,
+                metadata,
+                ..
+            } = entry
+            else {
+                return Err(malformed());
+            };
+            if seq > self.durable {
+                return Err(malformed());
+            }
+            let value = Value { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata, seq };
+            Ok((partition, value))
+        });
+        if builder.set_all(values)? { Ok(()) } else { Err(malformed()) }
     }
 }
 

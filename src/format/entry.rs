@@ -1,5 +1,6 @@
 //! Entries: what the body of a batch record consists of.
 
+pub(super) use self::plain::{BARE, WITH_EPOCH};
 use super::bytes::{put, u16_at, u32_at, u64_at};
 use super::record::WORD;
 use crate::state::StateChange;
@@ -188,6 +189,11 @@ impl<'a> Entries<'a> {
         Entries { rest: body, base_ms }
     }
 
+    /// Whether there is nothing left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// The seq that stands in front of an entry of a snapshot, or none at the end.
     #[inline]
     pub(super) fn seq(&mut self) -> Option<Result<u64, EntryError>> {
@@ -322,6 +328,7 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
+mod plain;
 #[cfg(test)]
 mod tests {
     use super::*;

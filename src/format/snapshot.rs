@@ -1,7 +1,9 @@
 //! What only snapshots have: where in the history they stand, the values of a topic, and a state.
 
+use std::iter;
+
 use super::bytes::{u16_at, u32_at, u64_at};
-use super::entry::{Entries, Entry, EntryError, put_state, take_state};
+use super::entry::{BARE, Entries, Entry, EntryError, WITH_EPOCH, put_state, take_state};
 use super::record::WORD;
 
 /// The body of a snapshot's first record: the end of the log that it stands for.
@@ -86,6 +88,23 @@ impl<'a> Values<'a> {
     pub(crate) fn decode(body: &'a [u8], base_ms: i64) -> Option<Values<'a>> {
         let (group, topic, rest) = names(body)?;
         Some(Values { group, topic, entries: Entries::new(rest, base_ms) })
+    }
+
+    /// Whether there is nothing left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Takes values as long as they have neither a leader epoch nor anything that is rare.
+    #[inline(always)]
+    pub(crate) fn bare(&mut self) -> impl Iterator<Item = <Self as Iterator>::Item> {
+        iter::from_fn(|| self.entries.plain::<BARE>())
+    }
+
+    /// Takes values as long as they have a leader epoch and nothing that is rare.
+    #[inline(always)]
+    pub(crate) fn with_epoch(&mut self) -> impl Iterator<Item = <Self as Iterator>::Item> {
+        iter::from_fn(|| self.entries.plain::<WITH_EPOCH>())
     }
 }
 
@@ -235,5 +254,74 @@ mod tests {
         other[8 + 8] = 0x40;
         let read = Values::decode(&other, BASE_MS).unwrap().last();
         assert_eq!(read, Some(Err(EntryError::UnknownShape(0x40))), "of a later version");
+    }
+
+    /// The values of a body, and how they end, read in runs of one kind or one by one.
+    fn read(body: &[u8], base_ms: i64, in_runs: bool) -> Vec<Result<(u64, Entry<'_>), EntryError>> {
+        let Some(mut values) = Values::decode(body, base_ms) else { return Vec::new() };
+        let mut all = Vec::new();
+        while !values.is_empty() {
+            if in_runs {
+                all.extend(values.bare());
+                all.extend(values.with_epoch());
+            }
+            all.extend(values.by_ref().take(1));
+        }
+        all
+    }
+
+    #[test]
+    fn values_in_runs_are_those_one_by_one_whatever_is_damaged() {
+        let far = Entry::Set {
+            name: 0,
+            partition: 9,
+            offset: 1,
+            leader_epoch: Some(1),
+            timestamp_ms: i64::MIN,
+            expire_at_ms: None,
+            metadata: "",
+        };
+        let kinds = [value(0, ""), value(1, ""), value(2, ""), value(3, ""), value(1, "text"), far];
+        let mut body = Vec::new();
+        put_names(&mut body, "g", "t");
+        for (seq, kind) in (1..).zip([0, 1, 2, 2, 3, 0, 4, 2, 5, 2, 0, 0]) {
+            let Entry::Set {
+                partition: _,
+                offset: _,
+                leader_epoch,
+                timestamp_ms,
+                expire_at_ms,
+                metadata,
+                ..
+            } = kinds[kind]
+            else {
+                continue;
+            };
+            let (partition, offset) = (seq as i32, seq as i64);
+            let leader_epoch = leader_epoch.or((kind == 2).then_some(7));
+            let value = Entry::Set {
+                name: 0,
+                partition,
+                offset,
+                leader_epoch,
+                timestamp_ms,
+                expire_at_ms,
+                metadata,
+            };
+            push_value(&mut body, seq, &value, BASE_MS);
+        }
+        assert_eq!(read(&body, BASE_MS, true).len(), 12);
+        for base_ms in [BASE_MS, i64::MAX, i64::MIN] {
+            assert_eq!(read(&body, base_ms, true), read(&body, base_ms, false));
+        }
+        for bit in 0..8 * body.len() {
+            let mut flipped = body.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(read(&flipped, BASE_MS, true), read(&flipped, BASE_MS, false), "bit {bit}");
+        }
+        for end in 0..body.len() {
+            let body = &body[..end];
+            assert_eq!(read(body, BASE_MS, true), read(body, BASE_MS, false), "cut at {end}");
+        }
     }
 }
