@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use pagemark::testkit::SimDisk;
+use pagemark::testkit::{Op, SimDisk};
 use pagemark::{Error, ErrorKind, Key, NextOffset, OffsetStore, Options};
 use support::{Lots, Player, State, Step, history, observe, options, record_bounds, states};
 
@@ -164,6 +164,53 @@ fn an_idle_store_vouches_for_its_last_commit_too() {
     let error = open(&disk, &options(1)).unwrap_err();
     assert!(error.is_corruption(), "{error}");
     assert_eq!(error.position(), Some(last as u64));
+}
+
+#[test]
+fn the_blank_rest_of_a_log_is_read_unless_it_was_closed_right_there() {
+    let options = options(1).segment_size(4 << 20).auto_compact(false);
+    let disk = SimDisk::new();
+    let store = open(&disk, &options).unwrap();
+    // Segments double: these are full, and there is little in one of a megabyte behind them.
+    while disk.files().len() < 6 {
+        store.commit(Key::new("g", "t", 0), NextOffset(1)).unwrap();
+    }
+    let last = segments(&disk).pop().unwrap();
+    let state = observe(&store);
+    let died = disk.process_crash();
+    store.close().unwrap();
+    let closed = disk.process_crash();
+    assert_eq!(closed.contents(&last).unwrap().len(), 1 << 20);
+    let reads = |disk: &SimDisk, is_clean| {
+        let disk = disk.deep_clone();
+        let store = open(&disk, &options).unwrap();
+        assert_eq!(observe(&store), state);
+        assert_eq!(store.recovery_report().clean, is_clean);
+        disk.operations_of(Op::Read)
+    };
+    // Four pieces of a quarter of a megabyte, or the first of them.
+    assert_eq!(reads(&closed, true) + 3, reads(&died, false));
+    // Of the two marks, one says that it was closed.
+    let is_read = [512, 1024].map(|mark| {
+        let mut bytes = closed.contents(&last).unwrap();
+        bytes[mark + 20] ^= 1;
+        let disk = with(&closed, &last, bytes);
+        let is_clean = open(&disk.deep_clone(), &options).unwrap().recovery_report().clean;
+        let more = reads(&disk, is_clean) - reads(&closed, true);
+        assert_eq!(more, if is_clean { 0 } else { 3 }, "without the mark at {mark}");
+        !is_clean
+    });
+    assert_ne!(is_read[0], is_read[1]);
+    // What is far behind the end of a closed log is no record and does no harm; near it, it is cut.
+    for (place, is_clean) in [((1 << 20) - 1, true), (100_000, false)] {
+        let mut bytes = closed.contents(&last).unwrap();
+        bytes[place] = 1;
+        reads(&with(&closed, &last, bytes), is_clean);
+    }
+    let mut bytes = died.contents(&last).unwrap();
+    bytes[(1 << 20) - 1] = 1;
+    let store = open(&with(&died, &last, bytes), &options).unwrap();
+    assert_eq!(store.recovery_report().cut.as_ref().unwrap().path.file_name().unwrap(), &*last);
 }
 
 /// A store of some segments that died now and then, and was closed in order in the end.

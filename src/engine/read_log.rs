@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::RECORDS_START;
 use crate::format::header::FileHeader;
-use crate::format::mark::{Mark, MarkState};
 use crate::format::names;
 use crate::format::scan::Ending;
 use crate::index::{Index, Target, Writer};
@@ -101,7 +100,7 @@ impl LogReader<'_> {
         let mut epoch = 0;
         let mut later = self.segments[1..].iter();
         loop {
-            let tail = replay.segment(&current)?;
+            let tail = replay.segment(&current, later.as_slice().is_empty())?;
             epoch = epoch.max(current.header.epoch).max(tail.end.epoch);
             let dropped = later.as_slice().to_vec();
             let mut next = later.next().map(|seq| self.load(*seq)).transpose()?;
@@ -138,7 +137,8 @@ impl LogReader<'_> {
             replay.report.cut = self.cut(&current, &tail, &dropped);
             unflushed.retain(|segment| segment.is_needed(stated.seq));
             let unflushed = unflushed.into_iter().map(|segment| segment.file).collect();
-            let clean = dropped.is_empty() && is_closed(&tail, current.marks.first());
+            let is_blank = tail.ending == Ending::Blank;
+            let clean = dropped.is_empty() && is_blank && current.is_closed_at(&tail.end);
             return Ok(Found {
                 store_id,
                 epoch,
@@ -289,16 +289,4 @@ pub(super) fn connection(salt: u64, end: &End, next: Option<&Loaded>) -> Result<
     };
     let connected = follows && start.previous_salt == salt && start.previous_chain == end.chain;
     Ok(if connected { Next::Connected } else { Next::Disconnected })
-}
-
-/// Whether the newest mark says that the store was closed right here.
-fn is_closed(tail: &Tail, newest: Option<&Mark>) -> bool {
-    tail.ending == Ending::Blank
-        && newest.is_some_and(|mark| {
-            mark.state == MarkState::Closed
-                && mark.epoch == tail.end.epoch
-                && mark.position == tail.end.position
-                && mark.next_seq == tail.end.next_seq
-                && mark.chain == tail.end.chain
-        })
 }

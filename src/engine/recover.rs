@@ -127,6 +127,17 @@ impl Loaded {
         self.marks.iter().any(|mark| mark.state == MarkState::Sealed)
     }
 
+    /// Whether the newest mark says that the store was closed with the end of its log right here.
+    pub(super) fn is_closed_at(&self, end: &End) -> bool {
+        self.marks.first().is_some_and(|mark| {
+            mark.state == MarkState::Closed
+                && mark.epoch == end.epoch
+                && mark.position == end.position
+                && mark.next_seq == end.next_seq
+                && mark.chain == end.chain
+        })
+    }
+
     /// The counter of the newest mark.
     pub(super) fn newest_mark(&self) -> u64 {
         self.marks.first().map_or(0, |mark| mark.counter)
@@ -250,12 +261,17 @@ pub(super) struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    /// Replays one segment up to its end.
-    pub(super) fn segment(&mut self, loaded: &Loaded) -> Result<Tail> {
-        loaded.read_records(|reader| self.records(loaded, reader))
+    /// Replays one segment up to its end. Nothing may follow the newest.
+    pub(super) fn segment(&mut self, loaded: &Loaded, is_newest: bool) -> Result<Tail> {
+        loaded.read_records(|reader| self.records(loaded, is_newest, reader))
     }
 
-    fn records(&mut self, loaded: &Loaded, reader: &mut RecordReader<'_>) -> Result<Tail> {
+    fn records(
+        &mut self,
+        loaded: &Loaded,
+        is_newest: bool,
+        reader: &mut RecordReader<'_>,
+    ) -> Result<Tail> {
         while reader.fill().map_err(|error| loaded.failed(error))? {
             let mut ahead = Ahead::default();
             for record in reader.records() {
@@ -265,22 +281,30 @@ impl Replay<'_> {
             }
             self.catch_up(&mut ahead);
         }
-        let (ending, remains) = loaded.ending(reader)?;
+        let scanner = reader.scanner();
+        let (end, base_ms) = (
+            End {
+                epoch: scanner.epoch(),
+                // A segment is far shorter than what this type can count.
+                position: scanner.position() as u32,
+                last_seq: self.last_seq,
+                next_seq: scanner.next_seq(),
+                chain: scanner.chain(),
+            },
+            scanner.base_ms(),
+        );
+        // A session writes from where its log ends, which was blank from there on, and it was closed
+        // right here. What is not loaded yet need not be read to know that it still is.
+        let is_closed = is_newest && loaded.is_closed_at(&end) && reader.is_blank_so_far();
+        let (ending, remains) = match is_closed {
+            true => (Ending::Blank, Remains::default()),
+            false => loaded.ending(reader)?,
+        };
         self.stated.add_remains(&remains);
         self.stated.add_marks(&loaded.marks);
-        let scanner = reader.scanner();
-        // A segment is far shorter than what this type can count.
-        let position = scanner.position() as u32;
         self.report.segments += 1;
-        self.report.bytes += u64::from(position - RECORDS_START);
-        let end = End {
-            epoch: scanner.epoch(),
-            position,
-            last_seq: self.last_seq,
-            next_seq: scanner.next_seq(),
-            chain: scanner.chain(),
-        };
-        Ok(Tail { ending, end, base_ms: scanner.base_ms(), remains })
+        self.report.bytes += u64::from(end.position - RECORDS_START);
+        Ok(Tail { ending, end, base_ms, remains })
     }
 
     /// Replays one record. What it names and sets is read ahead.

@@ -58,6 +58,12 @@ impl<'a> RecordReader<'a> {
         &self.scanner
     }
 
+    /// Whether there is no further record, and only zeros follow the last one as far as they are loaded.
+    pub(crate) fn is_blank_so_far(&self) -> bool {
+        let is_at_end = matches!(self.scanner.stopped(), Some(Stop::NoRecord) | None);
+        is_at_end && end_of_data(self.window.bytes()) == 0
+    }
+
     /// How the records end. Reads what follows them if that matters.
     pub(crate) fn ending(&mut self) -> io::Result<Ending> {
         match self.scanner.stopped() {
