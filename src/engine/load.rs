@@ -44,6 +44,7 @@ pub(super) struct LoadedSnapshot {
     pub(super) epoch: u32,
     pub(super) ground: Ground,
     pub(super) written: Written,
+    pub(super) file: Arc<dyn SegmentFile>,
 }
 
 impl Snapshots<'_> {
@@ -91,7 +92,8 @@ impl Snapshots<'_> {
             bytes: snapshot.header.size,
             state_bytes: state_bytes(&index),
         };
-        Ok((index, writer, Some(LoadedSnapshot { covers, store_id, epoch, ground, written })))
+        let file = snapshot.file;
+        Ok((index, writer, Some(LoadedSnapshot { covers, store_id, epoch, ground, written, file })))
     }
 }
 

@@ -155,7 +155,7 @@ impl Reading<'_> {
     /// Reads everything that counts into an index, or says what is damaged.
     pub(super) fn read(&self, files: &Files, report: &mut RecoveryReport) -> Result<Whole> {
         let Reading { dir, store_id, seed } = *self;
-        let snapshots = Snapshots { dir, store_id, access: Access::Read, seed };
+        let snapshots = Snapshots { dir, store_id, access: Access::Settled, seed };
         let (index, mut writer, snapshot) = snapshots.load_newest(files, report)?;
         let ground = snapshot.as_ref().map(|snapshot| snapshot.ground);
         let (_, segments) = files.log_behind(ground.map_or(0, |ground| ground.end.next_seq));
@@ -247,6 +247,8 @@ impl Opening<'_> {
         let mut report = RecoveryReport::default();
         let reading = Reading { dir: &**self.dir, store_id: self.lock.store_id(), seed };
         let Whole { index, mut writer, snapshot, mut found } = reading.read(files, &mut report)?;
+        // What of it is cached may be more than the device has, if somebody else brought it here.
+        found.unflushed.extend(snapshot.as_ref().map(|snapshot| Arc::clone(&snapshot.file)));
         let (leftover, _) =
             files.log_behind(snapshot.as_ref().map_or(0, |snapshot| snapshot.ground.end.next_seq));
         // Everything was read and is whole. From here on the disk is written to.

@@ -54,13 +54,12 @@ impl Loaded {
         let failed = |error| Error::io("read a segment", &path, error);
         let file = dir.open(name, access).map_err(failed)?;
         let size = file.size();
-        if size < HEADER_LEN as u64 {
-            return Err(header_error(HeaderError::Foreign).with_path(&path).at(0));
-        }
-        let mut header = [0; HEADER_LEN];
-        file.read_at(0, &mut header).map_err(failed)?;
-        let header = FileHeader::decode(&header)
-            .map_err(|error| header_error(error).with_path(&path).at(0))?;
+        let mut front = [0; MIN_FILE_SIZE as usize];
+        let front = &mut front[..size.min(MIN_FILE_SIZE) as usize];
+        file.read_at(0, front).map_err(failed)?;
+        let header =
+            front.first_chunk::<HEADER_LEN>().map_or(Err(HeaderError::Foreign), FileHeader::decode);
+        let header = header.map_err(|error| header_error(error).with_path(&path).at(0))?;
         let is_sane = (MIN_FILE_SIZE..=MAX_SEGMENT_SIZE).contains(&size);
         if header.kind != FileKind::Segment || header.size != size || !is_sane {
             let message = format!(
@@ -70,9 +69,7 @@ impl Loaded {
             );
             return Err(Error::corrupt(message).with_path(&path).at(0));
         }
-        let mut front = [0; MIN_FILE_SIZE as usize];
-        file.read_at(0, &mut front).map_err(failed)?;
-        let marks = read_marks(&front, header.salt);
+        let marks = read_marks(front, header.salt);
         let mut scanner = Scanner::new(size, header.salt, header.epoch);
         let start = match scanner.step(&front[RECORDS_START as usize..]) {
             Step::Record(Record { body: Body::Start(start), .. }) => Some(start),

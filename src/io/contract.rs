@@ -91,6 +91,7 @@ fn what_is_written_is_read(dir: &dyn Dir) {
     let file = dir.create("a", size).unwrap();
     let reader = dir.open("a", Access::Follow).unwrap();
     let once = dir.open("a", Access::Read).unwrap();
+    let cached = dir.open("a", Access::Settled).unwrap();
     let mut expected = vec![0; size as usize];
     let writes = [(0, 1), (4090, 12), (511, 2), (8192, 4096), (size - 1, 1), (size - 200, 200)];
     for (fill, (position, len)) in (1..).zip(writes) {
@@ -99,15 +100,17 @@ fn what_is_written_is_read(dir: &dyn Dir) {
         expected[position as usize..][..len].copy_from_slice(&bytes);
         assert_eq!(bytes_of(&*file), expected);
         assert_eq!(bytes_of(&*reader), expected);
-        assert_eq!(bytes_of(&*once), expected);
-        assert_eq!(aligned_bytes_of(&*once), expected[..3 * DIRECT_ALIGN]);
+        for file in [&once, &cached] {
+            assert_eq!(bytes_of(&**file), expected);
+            assert_eq!(aligned_bytes_of(&**file), expected[..3 * DIRECT_ALIGN]);
+        }
         let mut part = vec![0; len];
         reader.read_at(position, &mut part).unwrap();
         assert_eq!(part, bytes);
     }
     file.sync().unwrap();
     dir.sync().unwrap();
-    drop((file, reader, once));
+    drop((file, reader, once, cached));
     assert_eq!(bytes_in(dir, "a"), expected);
     let once = dir.open("a", Access::Read).unwrap();
     assert_eq!(aligned_bytes_of(&*once), expected[..3 * DIRECT_ALIGN]);
@@ -137,7 +140,7 @@ fn a_read_past_the_end_is_an_error(dir: &dyn Dir) {
 
 fn a_file_opened_for_reading_cannot_be_written(dir: &dyn Dir) {
     dir.create("a", 1000).unwrap();
-    for access in [Access::Read, Access::Follow] {
+    for access in [Access::Read, Access::Settled, Access::Follow] {
         let file = dir.open("a", access).unwrap();
         let error = file.write_at(0, b"x").unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);

@@ -10,12 +10,15 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::retry_on_intr;
 
+use self::cache::{drop_cached, keep_small, read_cached, read_direct};
 use self::growing::GrowingDiskFile;
 use super::lock::{DiskLock, LOCK_NAME, SharedLock};
 use super::mapped::MappedFile;
-use super::{Access, DIRECT_ALIGN, Dir, DirLock, GrowingFile, SegmentFile};
+use super::{Access, Dir, DirLock, GrowingFile, SegmentFile};
 use crate::error::{Error, Result};
 use crate::options::WritePath;
+use crate::sync::atomic::AtomicU32;
+use crate::sync::atomic::Ordering::Relaxed;
 
 /// A directory of the operating system.
 ///
@@ -132,25 +135,23 @@ impl Dir for DiskDir {
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn SegmentFile>> {
         let flags = match access {
-            Access::Read | Access::Follow => OFlags::RDONLY,
+            Access::Read | Access::Settled | Access::Follow => OFlags::RDONLY,
             Access::Write => OFlags::RDWR,
         };
         let file = open_file(&self.dir, name, flags)?;
         let direct = match access {
-            Access::Read => open_direct(&self.dir, name),
+            Access::Read | Access::Settled => open_direct(&self.dir, name),
             Access::Follow | Access::Write => None,
         };
         let size = file.metadata()?.len();
         // Pages whose write-back failed before the file was opened stay in the page cache, look
-        // clean, and hold bytes that the device does not have. They are dropped, so that what is
-        // read is what the device holds. Nothing that is still to be written is lost by this.
-        if access != Access::Follow {
-            advise(&file, Advice::DropCached);
+        // clean, and hold bytes that the device does not have. They are dropped or gone past, so that
+        // what is read is what the device holds. Nothing that is still to be written is lost by this.
+        if access == Access::Write || (access == Access::Read && direct.is_none()) {
+            drop_cached(&file);
         }
         if matches!(access, Access::Follow | Access::Write) {
-            // Read-ahead brings large folios into the page cache, and then the flush of one small
-            // record writes all of such a folio.
-            advise(&file, Advice::NoReadAhead);
+            keep_small(&file);
         }
         let wants_map =
             access == Access::Write && self.write_path() == WritePath::Mapped && size > 0;
@@ -159,7 +160,9 @@ impl Dir for DiskDir {
         } else {
             None
         };
-        Ok(Arc::new(DiskFile { file, direct, size, access, map }))
+        let may_be_cached = access == Access::Settled && direct.is_some();
+        let misses_left = AtomicU32::new(if may_be_cached { MISSES } else { 0 });
+        Ok(Arc::new(DiskFile { file, direct, misses_left, size, access, map }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -195,6 +198,10 @@ pub(crate) fn random_u64() -> u64 {
     })
 }
 
+/// After so many pieces of which something was not in the page cache no more is looked for there: asking
+/// costs time, and makes the kernel read ahead.
+const MISSES: u32 = 16;
+
 /// An open file.
 #[derive(Debug)]
 struct DiskFile {
@@ -202,6 +209,8 @@ struct DiskFile {
     /// The same file, to be read past the page cache: its pages would be read once and thrown away,
     /// and taking new memory for them costs more than all that is done with the bytes.
     direct: Option<File>,
+    /// How often yet what could be read directly is looked for in the page cache and need not be there.
+    misses_left: AtomicU32,
     size: u64,
     access: Access,
     map: Option<MappedFile>,
@@ -220,13 +229,21 @@ impl SegmentFile for DiskFile {
         if !fits(self.size, position, into.len()) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if let Some(direct) = &self.direct
-            && is_aligned(position, into)
-        {
-            match direct.read_exact_at(into, position) {
+        let misses_left = self.misses_left.load(Relaxed);
+        if misses_left > 0 {
+            if read_cached(&self.file, position, into) {
+                return Ok(());
+            }
+            self.misses_left.store(misses_left - 1, Relaxed);
+        }
+        if let Some(direct) = &self.direct {
+            match read_direct(direct, position, into) {
                 // The device has larger blocks than that.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
                 other => return other,
+            }
+            if self.access == Access::Read {
+                drop_cached(&self.file);
             }
         }
         // Never through the mapping: see there.
@@ -256,12 +273,6 @@ impl SegmentFile for DiskFile {
     }
 }
 
-/// Whether a read could go past the page cache.
-fn is_aligned(position: u64, into: &[u8]) -> bool {
-    let all = position as usize | into.len() | into.as_ptr().addr();
-    all.is_multiple_of(DIRECT_ALIGN)
-}
-
 /// Whether `len` bytes at `position` lie within `size` bytes.
 pub(super) fn fits(size: u64, position: u64, len: usize) -> bool {
     position <= size && len as u64 <= size - position
@@ -283,7 +294,8 @@ fn prepare(file: File, size: u64, write_path: WritePath) -> io::Result<DiskFile>
         WritePath::Mapped if size > 0 => Some(MappedFile::map(&file, size)?),
         _ => None,
     };
-    Ok(DiskFile { file, direct: None, size, access: Access::Write, map })
+    let misses_left = AtomicU32::new(0);
+    Ok(DiskFile { file, direct: None, misses_left, size, access: Access::Write, map })
 }
 
 /// Fills a file with zeros.
@@ -362,20 +374,15 @@ fn file_type(dir: &File, name: &str) -> io::Result<Option<FileType>> {
     }
 }
 
-enum Advice {
-    DropCached,
-    NoReadAhead,
-}
-
 #[cfg(target_os = "linux")]
-use linux::{advise, allocate, open_direct, resolve, system_random, unshare};
+use linux::{allocate, open_direct, resolve, system_random, unshare};
 #[cfg(not(target_os = "linux"))]
-use portable::{advise, allocate, open_direct, resolve, system_random, unshare};
+use portable::{allocate, open_direct, resolve, system_random, unshare};
 
 /// What Linux offers beyond POSIX.
 #[cfg(target_os = "linux")]
 mod linux {
-    use super::{Advice, File, OFlags, WritePath, io, open_file, retry_on_intr};
+    use super::{File, OFlags, WritePath, io, open_file, retry_on_intr};
     use rustix::fs::FallocateFlags;
     use rustix::io::Errno;
 
@@ -431,15 +438,6 @@ mod linux {
         }
     }
 
-    /// Advises the page cache, which may ignore it.
-    pub(super) fn advise(file: &File, advice: Advice) {
-        let advice = match advice {
-            Advice::DropCached => rustix::fs::Advice::DontNeed,
-            Advice::NoReadAhead => rustix::fs::Advice::Random,
-        };
-        let _ = rustix::fs::fadvise(file, 0, None, advice);
-    }
-
     pub(super) fn system_random() -> Option<u64> {
         let mut bytes = [0; 8];
         let flags = rustix::rand::GetRandomFlags::empty();
@@ -454,7 +452,7 @@ mod linux {
 /// Everywhere else: nothing that POSIX does not promise.
 #[cfg(not(target_os = "linux"))]
 mod portable {
-    use super::{Advice, File, WritePath, io};
+    use super::{File, WritePath, io};
 
     /// Files are never mapped here: that a sync of a file includes what was stored into a mapping of
     /// it is a promise of Linux only.
@@ -474,13 +472,12 @@ mod portable {
         Ok(())
     }
 
-    pub(super) fn advise(_: &File, _: Advice) {}
-
     pub(super) fn system_random() -> Option<u64> {
         None
     }
 }
 
+mod cache;
 mod growing;
 #[cfg(test)]
 mod tests;

@@ -74,6 +74,10 @@ pub enum Access {
     /// Reading what the device has, of a file that nobody writes meanwhile: bytes that are only cached,
     /// and were given up by a failed flush, are not read. It may go past the page cache.
     Read,
+    /// Reading a file that nobody writes, and that got its name when all of it was durable: what is cached
+    /// of it is what its writer made durable, so it need not be read again from the device. An error of
+    /// its flush that nobody was told is told by [`SegmentFile::sync`].
+    Settled,
     /// Reading what another process may be writing at the same time, without making its writes any
     /// slower: what is cached stays so, and nothing is read ahead.
     Follow,

@@ -2,6 +2,7 @@ use std::os::unix::fs::MetadataExt;
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::io::DIRECT_ALIGN;
 use crate::io::contract;
 
 const BOTH: [WritePath; 2] = [WritePath::Mapped, WritePath::Pwrite];
@@ -283,7 +284,7 @@ fn a_path_below_a_file_lies_nowhere() {
 fn a_read_goes_past_the_page_cache_only_if_all_of_it_is_aligned() {
     let memory = vec![0; 4 * DIRECT_ALIGN];
     let start = memory.as_ptr().addr().wrapping_neg() % DIRECT_ALIGN;
-    let aligned = |position, skip, len| is_aligned(position, &memory[start + skip..][..len]);
+    let aligned = |position, skip, len| cache::is_aligned(position, &memory[start + skip..][..len]);
     assert!(aligned(0, 0, DIRECT_ALIGN) && aligned(DIRECT_ALIGN as u64, 0, 2 * DIRECT_ALIGN));
     let off = DIRECT_ALIGN / 2;
     assert!(!aligned(off as u64, 0, DIRECT_ALIGN), "the position");
@@ -294,6 +295,49 @@ fn a_read_goes_past_the_page_cache_only_if_all_of_it_is_aligned() {
 }
 
 #[test]
+fn what_is_read_from_the_cache_or_past_it_is_what_was_written() {
+    let temp = tempfile::tempdir().unwrap();
+    let bytes: Vec<u8> = (0..3 * DIRECT_ALIGN + 700).map(|at| (at * 7 % 251) as u8).collect();
+    let path = temp.path().join("a");
+    let parts = [(0, bytes.len()), (1, 1), (DIRECT_ALIGN - 1, 2), (DIRECT_ALIGN, DIRECT_ALIGN)];
+    for drop_first in [false, true] {
+        fs::write(&path, &bytes).unwrap();
+        let file = File::open(&path).unwrap();
+        file.sync_all().unwrap();
+        if drop_first {
+            cache::drop_cached(&file);
+        }
+        let settled = open(temp.path(), WritePath::Auto).open("a", Access::Settled).unwrap();
+        for (position, len) in parts.into_iter().chain([(bytes.len() - 9, 9)]) {
+            let expected = &bytes[position..position + len];
+            let mut read = vec![0; len];
+            if cache::read_cached(&file, position as u64, &mut read) {
+                assert_eq!(read, expected);
+            }
+            settled.read_at(position as u64, &mut read).unwrap();
+            assert_eq!(read, expected);
+            // Where a file system knows no such reads, it says so when it is opened.
+            if let Ok(direct) = open_file(&File::open(temp.path()).unwrap(), "a", DIRECT) {
+                read.fill(0);
+                cache::read_direct(&direct, position as u64, &mut read).unwrap();
+                assert_eq!(read, expected);
+            }
+        }
+    }
+    // Behind the end there is nothing, however little is missing.
+    let file = File::open(&path).unwrap();
+    assert!(!cache::read_cached(&file, bytes.len() as u64 - 1, &mut [0; 2]));
+    if let Ok(direct) = open_file(&File::open(temp.path()).unwrap(), "a", DIRECT) {
+        cache::read_direct(&direct, bytes.len() as u64 - 1, &mut [0; 2]).unwrap_err();
+    }
+}
+
+#[cfg(target_os = "linux")]
+const DIRECT: OFlags = OFlags::RDONLY.union(OFlags::DIRECT);
+#[cfg(not(target_os = "linux"))]
+const DIRECT: OFlags = OFlags::RDONLY;
+
+#[test]
 #[cfg(target_os = "linux")]
 fn the_file_system_decides_what_is_mapped_and_read_directly() {
     let temp = tempfile::tempdir().unwrap();
@@ -302,7 +346,9 @@ fn the_file_system_decides_what_is_mapped_and_read_directly() {
     let dir = open(temp.path(), WritePath::Auto);
     assert_eq!(dir.write_path() == WritePath::Mapped, is_disk || is_memory);
     dir.create("a", 4096).unwrap();
-    assert_eq!(dir.open("a", Access::Read).unwrap().is_direct(), is_disk);
+    for access in [Access::Read, Access::Settled] {
+        assert_eq!(dir.open("a", access).unwrap().is_direct(), is_disk);
+    }
     for access in [Access::Follow, Access::Write] {
         assert!(!dir.open("a", access).unwrap().is_direct());
     }

@@ -74,7 +74,7 @@ impl Dir for SimDisk {
         let file = state.names.get(name)?;
         let inode = state.inode(file)?;
         // Opening a file makes the kernel forget what it can. What a mapping holds it cannot forget.
-        if access != Access::Follow && inode.handles == inode.followers {
+        if !is_follower(access) && inode.handles == inode.followers {
             inode.content.drop_cached();
         }
         self.handle(&mut state, file, access)
@@ -105,6 +105,11 @@ impl Dir for SimDisk {
     }
 }
 
+/// Whether a handle of this kind leaves the page cache as it is.
+fn is_follower(access: Access) -> bool {
+    matches!(access, Access::Settled | Access::Follow)
+}
+
 impl SimDisk {
     /// Counts a creation, and takes the name from the file that it replaces.
     fn start_create(&self, name: &str) -> io::Result<MutexGuard<'_, State>> {
@@ -129,7 +134,7 @@ impl SimDisk {
     ) -> io::Result<Arc<dyn SegmentFile>> {
         let inode = state.inode(file)?;
         inode.handles += 1;
-        inode.followers += usize::from(access == Access::Follow);
+        inode.followers += usize::from(is_follower(access));
         let size = inode.content.live().len() as u64;
         Ok(Arc::new(SimFile { disk: self.clone(), file, size, access }))
     }
@@ -154,7 +159,7 @@ impl SimDisk {
         let mut state = self.state();
         if let Ok(inode) = state.inode(file) {
             inode.handles -= 1;
-            inode.followers -= usize::from(access == Access::Follow);
+            inode.followers -= usize::from(is_follower(access));
         }
         state.collect();
     }

@@ -201,6 +201,7 @@ fn a_failed_sync_is_believed_by_the_next_one() {
     assert_eq!(byte, [2]);
     let next = disk.process_crash();
     let follower = next.open("a", Access::Follow).unwrap();
+    next.open("a", Access::Settled).unwrap();
     assert_eq!(next.contents("a").unwrap()[0], 2);
     next.open("a", Access::Read).unwrap();
     follower.read_at(0, &mut byte).unwrap();
