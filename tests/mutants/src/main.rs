@@ -20,16 +20,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use judge::{Judge, Verdict};
 use list::Mutant;
 use places::Unswitched;
+use programs::Choice;
 use results::{Listed, Results};
 use tree::Tree;
 
 const USAGE: &str = "usage: pagemark-mutants [--resume] [--again] [--every N] [--jobs N] \
-    [--longest MILLISECONDS] [PART OF A NAME...]";
+    [--longest MILLISECONDS] [--tests PART OF A NAME]... [PART OF A NAME...]";
 
 struct Orders {
     /// Go on with the results of an earlier run.
@@ -41,6 +42,8 @@ struct Orders {
     jobs: usize,
     /// How many milliseconds a test may take that judges.
     longest: u64,
+    /// Only tests whose names have one of these in them, if there are any. What they miss stays open.
+    tests: Vec<String>,
     /// Only mutants whose names have one of these in them, if there are any.
     parts: Vec<String>,
 }
@@ -58,8 +61,9 @@ fn main() -> ExitCode {
 
 impl Orders {
     fn from_args(mut args: impl Iterator<Item = String>) -> Result<Orders, String> {
-        let (every, jobs, longest, parts) = (1, 2, 60_000, Vec::new());
-        let mut orders = Orders { resume: false, again: false, every, jobs, longest, parts };
+        let (every, jobs, longest) = (1, 2, 60_000);
+        let (tests, parts) = (Vec::new(), Vec::new());
+        let mut orders = Orders { resume: false, again: false, every, jobs, longest, tests, parts };
         while let Some(arg) = args.next() {
             let mut number = || args.next().and_then(|n| n.parse::<usize>().ok()).ok_or(USAGE);
             match arg.as_str() {
@@ -68,6 +72,7 @@ impl Orders {
                 "--every" => orders.every = number()?.max(1),
                 "--jobs" => orders.jobs = number()?.max(1),
                 "--longest" => orders.longest = number()? as u64,
+                "--tests" => orders.tests.push(args.next().ok_or(USAGE)?),
                 option if option.starts_with('-') => return Err(USAGE.into()),
                 _ => orders.parts.push(arg),
             }
@@ -92,13 +97,16 @@ fn run(orders: &Orders) -> Result<bool, String> {
     let results = Results::open(&target.join("mutants.jsonl"), orders.resume);
     let results = results.map_err(|error| error.to_string())?;
     let tree = Tree::make(&root, &copy, &mutants, unviable(&mutants, &results))?;
-    let longest = Duration::from_millis(orders.longest);
-    let tests = programs::tests(&tree, &target.join("mutants-tests.json"), longest)?;
-    let total: f64 = tests.iter().map(|test| test.seconds).sum();
-    println!("{} tests take {total:.0} s without a mutant", tests.len());
+    let longest = orders.longest as f64 / 1000.0;
+    let choice = Choice { longest, parts: &orders.tests, jobs: orders.jobs };
+    let tests = programs::tests(&tree, &target.join("mutants-tests.json"), &choice)?;
+    let judging = tests.iter().filter(|test| choice.judges(test)).map(|test| test.seconds);
+    let (count, total) = judging.fold((0, 0.0), |(n, total), seconds| (n + 1, total + seconds));
+    println!("{count} tests take {total:.0} s without a mutant");
     let constants = tree.unswitched.values().filter(|why| **why == Unswitched::Constant).count();
     println!("{constants} mutants of constants are left to cargo-mutants");
-    let verdicts = judge_all(orders, &Judge::new(&tree, &mutants, tests), &results, &listed)?;
+    let verdicts =
+        judge_all(orders, &Judge::new(&tree, &mutants, tests, &choice), &results, &listed)?;
     Ok(results::summary(&verdicts, &mutants, &listed))
 }
 
@@ -142,7 +150,8 @@ fn judge_all(
             continue;
         }
         let known = results.known(mutant).cloned();
-        let missed = matches!(known, Some(Verdict::Missed | Verdict::Unreached));
+        results.caught(mutant).into_iter().for_each(|by| judge.learn(number, by));
+        let missed = known.as_ref().is_some_and(Verdict::is_missed);
         let again = orders.again && missed && listed.reason(mutant).is_none();
         if let (Some(verdict), false) = (known, again) {
             verdicts.insert(number, verdict);
@@ -150,6 +159,8 @@ fn judge_all(
             open.push(number);
         }
     }
+    // Those that nothing can catch take all tests, and come last.
+    open.sort_by_key(|number| listed.reason(&judge.mutants[*number]).is_some());
     let (total, start) = (open.len(), Instant::now());
     open.reverse();
     let (open, verdicts) = (Mutex::new(open), Mutex::new(verdicts));
@@ -161,7 +172,10 @@ fn judge_all(
             let begun = Instant::now();
             let verdict = judge.judge(number, worker)?;
             let mutant = &judge.mutants[number];
-            results.add(mutant, &verdict)?;
+            let is_final = orders.tests.is_empty() || !verdict.is_missed();
+            if is_final {
+                results.add(mutant, &verdict)?;
+            }
             let left = open.lock().map_err(|_| "another worker has failed")?.len();
             println!(
                 "{:5.0} s, {} of {total}, {:5.1} s: {verdict:?}: {}",

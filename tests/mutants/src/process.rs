@@ -1,14 +1,29 @@
 //! Processes that are stopped when they take too long.
 
+use std::fs;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Whether a process ends well, and what it says, or nothing if it does not end within `limit`.
-pub fn finish(command: &mut Command, limit: Duration) -> Result<Option<(bool, String)>, String> {
+/// How long a process may use next to no processor time. On the busiest machine one that has
+/// something to do gets some; a test that waits for ever gets none.
+const IDLE: Duration = Duration::from_secs(6);
+
+/// What became of a process.
+pub struct Ended {
+    /// Whether it ended well, or nothing if it was stopped.
+    pub success: Option<bool>,
+    pub said: String,
+    /// The processor time that it used.
+    pub seconds: f64,
+}
+
+/// Runs a process until it ends, does nothing any more, or has used so many seconds of processor time.
+pub fn finish(command: &mut Command, limit: f64) -> Result<Ended, String> {
     let mut child = command.process_group(0).spawn().map_err(|error| error.to_string())?;
     let out = child.stdout.take();
     let reader = std::thread::spawn(move || {
@@ -18,25 +33,44 @@ pub fn finish(command: &mut Command, limit: Duration) -> Result<Option<(bool, St
         }
         String::from_utf8_lossy(&said).into_owned()
     });
-    let status = wait(&mut child, limit)?;
-    if status.is_none() {
+    let (ended, seconds) = watch(&child, limit)?;
+    if !ended {
         let group = Pid::from_child(&child);
         kill_process_group(group, Signal::KILL).map_err(|error| error.to_string())?;
-        child.wait().map_err(|error| error.to_string())?;
     }
+    let status = child.wait().map_err(|error| error.to_string())?;
     let said = reader.join().map_err(|_| "what a test said was not read")?;
-    Ok(status.map(|success| (success, said)))
+    Ok(Ended { success: ended.then(|| status.success()), said, seconds })
 }
 
-fn wait(child: &mut Child, limit: Duration) -> Result<Option<bool>, String> {
-    let start = Instant::now();
+/// Whether the process ends by itself, and the processor time that it used.
+fn watch(child: &Child, limit: f64) -> Result<(bool, f64), String> {
     let mut pause = Duration::from_micros(500);
-    while start.elapsed() < limit {
-        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
-            return Ok(Some(status.success()));
+    let mut busy = (Instant::now(), 0.0);
+    loop {
+        let (is_over, seconds) = state(child)?;
+        if is_over {
+            return Ok((true, seconds));
+        }
+        if seconds > busy.1 + 0.01 {
+            busy = (Instant::now(), seconds);
+        }
+        if seconds > limit || busy.0.elapsed() > IDLE {
+            return Ok((false, seconds));
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
     }
-    Ok(None)
+}
+
+/// Whether the process is over and only waited for, and the processor time that it used: the numbers
+/// of `proc_pid_stat(5)`, from the state on.
+fn state(child: &Child) -> Result<(bool, f64), String> {
+    let path = format!("/proc/{}/stat", child.id());
+    let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    // The name in front of them may hold anything, but no bracket follows it.
+    let mut fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let is_over = fields.next() == Some("Z");
+    let ticks: u64 = fields.skip(10).take(2).filter_map(|number| number.parse::<u64>().ok()).sum();
+    Ok((is_over, ticks as f64 / clock_ticks_per_second() as f64))
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::sync::Mutex;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,21 +14,24 @@ use crate::tree::Tree;
 
 /// The programs, besides the unit tests. Those are left out that start processes or mount disks, and
 /// those that judge no engine code.
-const PROGRAMS: [&str; 16] = [
+const PROGRAMS: [&str; 19] = [
     "agree",
     "api",
     "backup",
     "care",
+    "commits",
     "compaction",
     "concurrency",
     "dump",
     "durability",
     "expiry",
     "format",
+    "futures",
     "limits",
     "reader",
     "recovery",
     "salvage",
+    "states",
     "stats",
     "testkit",
 ];
@@ -55,14 +59,39 @@ pub struct Test {
     /// What `program` is called.
     pub judge: String,
     pub name: String,
+    /// Of processor time, which a busy machine does not make much longer.
     pub seconds: f64,
+    /// It was stopped after so long, and would have passed other places.
+    stopped: bool,
     /// The numbers of the places that it passes.
     pub passed: BTreeSet<usize>,
 }
 
+/// Which tests judge, and how many are measured at once.
+pub struct Choice<'a> {
+    /// They take no more seconds of processor time than this.
+    pub longest: f64,
+    /// One of these is a part of their names, if there are any.
+    pub parts: &'a [String],
+    pub jobs: usize,
+}
+
+impl Choice<'_> {
+    fn covers(&self, judge: &str, name: &str) -> bool {
+        let name = format!("{judge}::{name}");
+        self.parts.is_empty() || self.parts.iter().any(|part| name.contains(part))
+    }
+
+    /// Whether this one judges.
+    pub fn judges(&self, test: &Test) -> bool {
+        !test.stopped && test.seconds <= self.longest && self.covers(&test.judge, &test.name)
+    }
+}
+
 /// Builds the programs and runs each test once without a mutant. What is known from an earlier run is
-/// in the file `known`. A test that takes longer than `longest` does not judge.
-pub fn tests(tree: &Tree, known: &Path, longest: Duration) -> Result<Vec<Test>, String> {
+/// in the file `known`. A test that takes more than
+/// `longest` seconds of processor time is stopped.
+pub fn tests(tree: &Tree, known: &Path, choice: &Choice<'_>) -> Result<Vec<Test>, String> {
     let mut tests: Vec<Test> = match fs::read(known) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string())?,
         Err(_) => Vec::new(),
@@ -70,30 +99,44 @@ pub fn tests(tree: &Tree, known: &Path, longest: Duration) -> Result<Vec<Test>, 
     let programs = build(tree)?;
     let fresh = |program: &Path| modified(program) > modified(known);
     tests.retain(|t| !fresh(&t.program) && programs.values().any(|p| *p == t.program));
+    tests.retain(|test| {
+        !test.stopped || test.seconds > choice.longest || !choice.covers(&test.judge, &test.name)
+    });
     let mut judges: Vec<_> = programs.into_iter().collect();
     judges.sort();
     for (judge, program) in judges {
-        if tests.iter().any(|test| test.program == program) {
-            continue;
-        }
-        for name in names(&program)? {
-            let test = measure(tree, &judge, &program, name, longest)?;
-            println!("{:8.3} s {judge}::{}", test.seconds, test.name);
-            tests.push(test);
-        }
+        let mut names = names(&program)?;
+        names.retain(|name| choice.covers(&judge, name));
+        names.retain(|name| !tests.iter().any(|t| t.program == program && t.name == *name));
+        let names = Mutex::new(names.into_iter());
+        let work = &|worker| -> Result<Vec<Test>, String> {
+            let mut measured = Vec::new();
+            while let Some(name) = names.lock().ok().and_then(|mut names| names.next()) {
+                let passed = tree.root.join(format!("passed-{worker}"));
+                measured.push(measure(tree, &judge, &program, name, choice.longest, &passed)?);
+            }
+            Ok(measured)
+        };
+        std::thread::scope(|scope| -> Result<(), String> {
+            let workers: Vec<_> =
+                (0..choice.jobs).map(|worker| scope.spawn(move || work(worker))).collect();
+            for worker in workers {
+                tests.extend(worker.join().map_err(|_| "a worker has failed")??);
+            }
+            Ok(())
+        })?;
         let bytes = serde_json::to_vec(&tests).map_err(|error| error.to_string())?;
         fs::write(known, bytes).map_err(|error| error.to_string())?;
     }
-    tests.retain(|test| test.seconds <= longest.as_secs_f64());
     Ok(tests)
 }
 
-/// A run of these tests of a program, which the shell stops after so many seconds of processor time.
-pub fn command(tree: &Tree, program: &Path, names: &[&str], seconds: u64) -> Command {
+/// A run of these tests of a program.
+pub fn command(tree: &Tree, program: &Path, names: &[&str]) -> Command {
     let mut command = Command::new("sh");
     // 6 GiB of addresses and files of 2 GiB: a mutant may ask for anything.
-    let script = format!("ulimit -t {seconds} -v 6291456 -f 4194304 -c 0; exec \"$0\" \"$@\"");
-    command.args(["-c", &script]).arg(program).args(names);
+    let script = "ulimit -v 6291456 -f 4194304 -c 0; exec \"$0\" \"$@\"";
+    command.args(["-c", script]).arg(program).args(names);
     command.args(["--exact", "--test-threads=1"]).envs(SIZES).current_dir(&tree.root);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     command
@@ -139,21 +182,22 @@ fn measure(
     judge: &str,
     program: &Path,
     name: String,
-    longest: Duration,
+    longest: f64,
+    passed: &Path,
 ) -> Result<Test, String> {
-    let passed = tree.root.join("passed");
-    let _ = fs::remove_file(&passed);
-    let start = Instant::now();
-    let mut command = command(tree, program, &[&name], 600);
-    let ended = process::finish(command.env("PAGEMARK_MUTANTS_PASSED", &passed), longest)?;
-    // One that was stopped has taken longer.
-    let seconds = start.elapsed().as_secs_f64();
-    if let Some((false, said)) = ended {
-        return Err(format!("{judge}::{name} fails without any mutant:\n{said}"));
+    let _ = fs::remove_file(passed);
+    let mut command = command(tree, program, &[&name]);
+    command.env("PAGEMARK_MUTANTS_PASSED", passed);
+    let ended = process::finish(&mut command, longest)?;
+    if ended.success == Some(false) {
+        return Err(format!("{judge}::{name} fails without any mutant:\n{}", ended.said));
     }
-    let text = fs::read_to_string(&passed).unwrap_or_default();
+    let text = fs::read_to_string(passed).unwrap_or_default();
     let passed = text.lines().filter_map(|line| line.parse().ok()).collect();
-    Ok(Test { program: program.to_owned(), judge: judge.to_owned(), name, seconds, passed })
+    let (program, judge) = (program.to_owned(), judge.to_owned());
+    let (seconds, stopped) = (ended.seconds, ended.success.is_none());
+    println!("{seconds:8.3} s {judge}::{name}");
+    Ok(Test { program, judge, name, seconds, stopped, passed })
 }
 
 fn modified(path: &Path) -> Duration {

@@ -23,6 +23,8 @@ struct Line {
 pub struct Results {
     file: Mutex<File>,
     known: HashMap<String, Verdict>,
+    /// What caught mutants of a name, perhaps before their function was changed.
+    caught: HashMap<String, String>,
 }
 
 impl Results {
@@ -31,14 +33,25 @@ impl Results {
         let text =
             if resume { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-        let known = lines.map(|line| (line.key, line.verdict)).collect();
+        let (mut known, mut caught) = (HashMap::new(), HashMap::new());
+        for Line { key, name, verdict } in lines {
+            if let Verdict::Caught { by } = &verdict {
+                caught.insert(without_place(&name), by.clone());
+            }
+            known.insert(key, verdict);
+        }
         let mut options = File::options();
         let file = options.create(true).write(true).append(resume).truncate(!resume).open(path)?;
-        Ok(Results { file: Mutex::new(file), known })
+        Ok(Results { file: Mutex::new(file), known, caught })
     }
 
     pub fn known(&self, mutant: &Mutant) -> Option<&Verdict> {
         self.known.get(&mutant.key)
+    }
+
+    /// The test that caught a mutant of this name the last time that one was caught.
+    pub fn caught(&self, mutant: &Mutant) -> Option<&str> {
+        self.caught.get(&without_place(&mutant.name)).map(String::as_str)
     }
 
     pub fn add(&self, mutant: &Mutant, verdict: &Verdict) -> Result<(), String> {
@@ -48,6 +61,12 @@ impl Results {
         let mut file = self.file.lock().map_err(|_| "another worker has failed")?;
         file.write_all(format!("{line}\n").as_bytes()).map_err(|error| error.to_string())
     }
+}
+
+/// The file and what is changed, without the line and the column.
+fn without_place(name: &str) -> String {
+    let mut parts = name.splitn(4, ':');
+    format!("{}{}", parts.next().unwrap_or_default(), parts.nth(2).unwrap_or_default())
 }
 
 /// Mutants that no test can catch, each with the reason.
