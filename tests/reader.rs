@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "reader/failing.rs"]
+mod failing;
 #[path = "support/hooked.rs"]
 mod hooked;
 #[path = "support/mount.rs"]
