@@ -138,6 +138,36 @@ fn no_flipped_bit_of_any_file_escapes() {
 }
 
 #[test]
+fn the_first_page_holds_a_header_and_two_marks_and_nothing_else() {
+    // Where docs/format.md puts the marks, behind a header of 64 bytes.
+    const MARKS: [std::ops::Range<usize>; 2] = [512..560, 1024..1072];
+    let disk = closed_store(4, 20).disk;
+    let name = disk.files().into_iter().rfind(|name| name.ends_with(".log")).unwrap();
+    let whole = disk.contents(&name).unwrap();
+    for mark in MARKS {
+        assert!(whole[mark].iter().any(|byte| *byte != 0), "both marks are written");
+    }
+    let flipped = |places: &[usize]| {
+        let mut bytes = whole.clone();
+        places.iter().for_each(|at| bytes[*at] ^= 1);
+        let flipped = disk.deep_clone();
+        flipped.put(&name, bytes);
+        let of_page = |f: &pagemark::Finding| f.path.ends_with(&name) && f.position < Some(4096);
+        let findings = report(&flipped).findings.into_iter().filter(of_page);
+        findings.map(|f| (f.kind, f.severity, f.position.unwrap())).collect::<Vec<_>>()
+    };
+    for at in [64, 65, 511, 512, 530, 559, 560, 561, 1023, 1024, 1071, 1072, 1073, 4095] {
+        let expected = match MARKS.iter().find(|mark| mark.contains(&at)) {
+            Some(mark) => (FindingKind::Mark, Severity::Note, mark.start as u64),
+            None => (FindingKind::StrayBytes, Severity::Damage, at as u64),
+        };
+        assert_eq!(flipped(&[at]), [expected], "byte {at}");
+    }
+    assert_eq!(flipped(&[540, 1050]), [(FindingKind::Mark, Severity::Damage, 512)]);
+    assert_eq!(flipped(&[]), []);
+}
+
+#[test]
 fn every_damaged_file_is_named_and_not_only_the_first() {
     let player = closed_store(6, 80);
     let disk = &player.disk;
@@ -182,6 +212,9 @@ fn directories_that_hold_no_store_or_one_that_is_gone() {
     guest.put("notes.txt", b"mine".to_vec());
     let report = report(&guest);
     assert!(report.is_clean());
+    // Random in both halves.
+    let id = report.store_id.unwrap();
+    assert!(id >> 64 != 0 && id << 64 != 0, "{id:032x}");
     assert_eq!(report.findings.len(), 1);
     assert_eq!(report.findings[0].kind, FindingKind::Foreign);
     for name in guest.files().iter().filter(|name| *name != "LOCK" && *name != "notes.txt") {

@@ -204,3 +204,22 @@ fn an_operation_of_a_backup_that_fails_once_or_for_good_costs_neither_store_nor_
     println!("{met} faults");
     assert!(met > 100 && refused > 0, "{met} faults, {refused} refused");
 }
+
+#[test]
+fn an_error_at_an_older_copy_is_told_and_not_taken_for_a_copy_that_is_not_there() {
+    for op in [Op::Open, Op::Read, Op::List] {
+        for n in 0.. {
+            let mut player = Player::new(SimDisk::new(), options(1));
+            player.play(&history(1, 40)).unwrap();
+            let (store, dest) = (player.store.unwrap(), SimDisk::new());
+            store.backup_in(&dest).unwrap();
+            dest.fail_nth(op, n, std::io::ErrorKind::Other);
+            let result = store.backup_in(&dest);
+            if dest.failures() == 0 {
+                assert!(result.unwrap().files_copied == 0 && n > 0, "{op:?}");
+                break;
+            }
+            assert_eq!(result.unwrap_err().kind(), pagemark::ErrorKind::Io, "{op:?} {n}");
+        }
+    }
+}
