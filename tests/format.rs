@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pagemark::testkit::SimDisk;
+use pagemark::testkit::{SimDisk, salvage_in};
 use pagemark::{
     Commit, CommitBatch, Environment, Key, NextOffset, OffsetStore, Options, StateOwner,
 };
@@ -438,12 +438,17 @@ fn unknown_kinds_are_skipped_or_refused_as_their_flags_say() {
         drop(store);
         let store = example_options().open_in(disk.dir()).unwrap();
         assert_eq!((offset(&store), store.recovery_report().skipped), (NextOffset(1), 0));
+        let (disk, ..) = with_record(optional, &[7; 8]);
+        let report = salvage_in(&*disk.dir(), SimDisk::new().dir()).unwrap();
+        assert_eq!(report.exact, 1, "{report:#?}");
     }
     for required in [0x02, 0x48] {
-        let (_, end, opened) = with_record(required, &[7; 8]);
+        let (disk, end, opened) = with_record(required, &[7; 8]);
         let error = opened.unwrap_err();
         assert_eq!(error.kind(), pagemark::ErrorKind::UnsupportedVersion, "{error}");
         assert_eq!(error.position(), Some(end));
+        let error = salvage_in(&*disk.dir(), SimDisk::new().dir()).unwrap_err();
+        assert_eq!(error.kind(), pagemark::ErrorKind::UnsupportedVersion, "{error}");
     }
     for unknown in [0x40, 0x0f, 0x13] {
         let error = with_record(0x01, &[unknown, 0, 0, 0]).2.unwrap_err();
@@ -470,7 +475,7 @@ fn states_of_unknown_owners_are_carried_through() {
     let verified = pagemark::testkit::verify_in(&*disk.dir()).unwrap();
     assert!(verified.is_clean() && verified.states == 1, "{verified:#?}");
     let to = SimDisk::new();
-    let report = pagemark::testkit::salvage_in(&*disk.dir(), to.dir()).unwrap();
+    let report = salvage_in(&*disk.dir(), to.dir()).unwrap();
     assert_eq!(report.states_exact, 1, "{report:#?}");
     for disk in [disk, to] {
         let mut reader = reader::Reader::new();

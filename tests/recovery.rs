@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use pagemark::testkit::{Op, SimDisk};
-use pagemark::{Error, ErrorKind, Key, NextOffset, OffsetStore, Options};
+use pagemark::{Commit, Error, ErrorKind, Key, NextOffset, OffsetStore, Options};
 use support::{Lots, Player, State, Step, history, observe, options, record_bounds, states};
 
 const FIRST: &str = "00000000000000000001.log";
@@ -319,6 +319,108 @@ fn a_missing_segment_is_damage_whenever_its_store_died() {
             let opened = open(&missing, &options);
             assert!(opened.is_err_and(|error| error.is_corruption()), "seed {seed}: {name}");
         }
+    }
+}
+
+#[test]
+fn the_report_counts_what_was_read() {
+    let (mut disk, options) = (SimDisk::new(), options(1));
+    let store = options.open_in(disk.dir()).unwrap();
+    assert!(store.recovery_report().created && store.recovery_report().clean);
+    let commit = |store: &OffsetStore, commits: i32| {
+        for i in 0..commits {
+            let commit = Commit::new(NextOffset(1)).metadata("some text to fill the segments");
+            store.commit(Key::new("g", "t", i), commit).unwrap();
+        }
+    };
+    commit(&store, 40);
+    store.compact().unwrap();
+    commit(&store, 700);
+    drop(store);
+    for session in 0..9 {
+        let (mut bytes, mut records, mut segments) = (0, 0, 0);
+        for name in disk.files() {
+            let contents = disk.contents(&name).unwrap();
+            if name.ends_with(".log") {
+                let bounds = record_bounds(&contents);
+                bytes += bounds.last().unwrap() - RECORDS_START;
+                (records, segments) = (records + bounds.len() as u64 - 1, segments + 1);
+            } else if name.ends_with(".snapshot") {
+                bytes += contents.len() - RECORDS_START;
+            }
+        }
+        let store = options.open_in(disk.dir()).unwrap();
+        let report = store.recovery_report();
+        assert_eq!(
+            (report.bytes, report.records, report.segments),
+            (bytes as u64, records, segments)
+        );
+        assert_eq!((report.snapshot_keys, report.changes), (40, 700));
+        assert_eq!(
+            (report.created, report.clean),
+            (false, session % 3 > 0 || session == 0),
+            "{session}"
+        );
+        assert!(segments > 2 && report.skipped == 0);
+        // Every third session is killed.
+        match session % 3 {
+            2 => disk = disk.process_crash(),
+            _ => store.close().unwrap(),
+        }
+    }
+}
+
+#[test]
+fn a_closed_store_is_flushed_no_more_than_an_empty_one_when_it_is_opened() {
+    let flushes = |commits: i32, sealed: bool| {
+        let disk = SimDisk::new();
+        let store = options(1).open_in(disk.dir()).unwrap();
+        for i in 0..commits {
+            store.commit(Key::new("g", "t", i), NextOffset(1)).unwrap();
+        }
+        if sealed {
+            store.backup_in(&SimDisk::new()).unwrap();
+        }
+        store.close().unwrap();
+        let before = disk.operations_of(Op::SyncFile);
+        options(1).open_in(disk.dir()).unwrap();
+        disk.operations_of(Op::SyncFile) - before
+    };
+    let least = flushes(0, false);
+    for (commits, sealed) in [(1, false), (1, true), (2000, false), (2000, true)] {
+        assert_eq!(flushes(commits, sealed), least, "{commits} commits, {sealed}");
+    }
+}
+
+#[test]
+fn a_file_that_ends_with_its_header_is_a_segment_that_was_cut() {
+    let (disk, options) = (SimDisk::new(), options(1));
+    drop(options.open_in(disk.dir()).unwrap());
+    let bytes = disk.contents(FIRST).unwrap();
+    for (len, kind) in [(63, ErrorKind::NotAStore), (64, ErrorKind::Corrupt)] {
+        let alone = SimDisk::new();
+        alone.put(FIRST, &bytes[..len]);
+        assert_eq!(open(&alone, &options).unwrap_err().kind(), kind, "{len} bytes");
+    }
+}
+
+#[test]
+fn a_snapshot_of_another_length_or_kind_is_refused_at_its_header() {
+    let (disk, options) = (SimDisk::new(), options(1));
+    let store = options.open_in(disk.dir()).unwrap();
+    store.commit(Key::new("g", "t", 0), NextOffset(1)).unwrap();
+    store.compact().unwrap();
+    store.close().unwrap();
+    let file = |end: &str| disk.files().into_iter().find(|name| name.ends_with(end)).unwrap();
+    let name = file(".snapshot");
+    let bytes = disk.contents(&name).unwrap();
+    let mut longer = bytes.clone();
+    longer.resize(bytes.len() + 4096, 0);
+    let segment = disk.contents(&file(".log")).unwrap();
+    for other in [longer, bytes[..4096].to_vec(), bytes[..100].to_vec(), segment] {
+        let error = open(&with(&disk, &name, other), &options).map(|_| ()).unwrap_err();
+        assert!(error.is_corruption() && error.path().unwrap().ends_with(&name), "{error}");
+        assert_eq!(error.position(), Some(0), "{error}");
     }
 }
 

@@ -290,3 +290,42 @@ pub(super) fn connection(salt: u64, end: &End, next: Option<&Loaded>) -> Result<
     let connected = follows && start.previous_salt == salt && start.previous_chain == end.chain;
     Ok(if connected { Next::Connected } else { Next::Disconnected })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::header::FileKind;
+    use crate::format::record::Start;
+    use crate::segment::{Appender, Segment};
+    use crate::testkit::SimDisk;
+
+    #[test]
+    fn the_oldest_segment_has_nothing_in_front_of_it() {
+        let found = |first_seq, previous_salt, previous_chain| {
+            let disk = SimDisk::new();
+            let header = FileHeader {
+                kind: FileKind::Segment,
+                epoch: 1,
+                store_id: 1,
+                salt: 7,
+                size: 16 << 10,
+            };
+            let segment = Arc::new(Segment::prepare(&disk, header).unwrap());
+            let start = Start { first_seq, previous_salt, previous_chain, base_ms: 0 };
+            Appender::begin(Arc::clone(&segment), 1, start, first_seq - 1, 0).unwrap();
+            segment.publish(&disk, first_seq).unwrap();
+            check_first(&Loaded::read(&disk, first_seq).unwrap())
+        };
+        found(1, 0, 0).unwrap();
+        for (start, what) in [
+            ((1, 5, 0), "the first record of the oldest segment is damaged"),
+            ((1, 0, 5), "the first record of the oldest segment is damaged"),
+            ((1, 5, 5), "the first record of the oldest segment is damaged"),
+            ((2, 0, 0), "the segments before this one are missing"),
+            ((2, 5, 5), "the segments before this one are missing"),
+        ] {
+            let error = found(start.0, start.1, start.2).unwrap_err();
+            assert!(error.is_corruption() && error.message().contains(what), "{start:?}: {error}");
+        }
+    }
+}

@@ -199,3 +199,122 @@ pub(super) struct Written {
     /// How many of the bytes are those of states, about.
     pub(super) state_bytes: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::Snapshots;
+    use super::super::open::Files;
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::format::snapshot::State;
+    use crate::index::{Index, StateId};
+    use crate::report::RecoveryReport;
+    use crate::state::StateChange;
+    use crate::testkit::{SimDisk, salvage_in};
+
+    fn writer(disk: &SimDisk) -> SnapshotWriter {
+        let header =
+            FileHeader { kind: FileKind::Snapshot, epoch: 1, store_id: 5, salt: 7, size: 0 };
+        let base = Base { last_seq: 9, next_seq: 10, salt: 3, chain: 4, base_ms: 0, epoch: 1 };
+        SnapshotWriter::create(disk, header, base).unwrap()
+    }
+
+    /// A snapshot that has these records behind its first one.
+    fn written(records: &[(u8, Vec<u8>)]) -> SimDisk {
+        let disk = SimDisk::new();
+        let mut writer = writer(&disk);
+        let base = writer.base;
+        for (kind, body) in records {
+            writer.record.start().extend_from_slice(body);
+            writer.put(*kind);
+        }
+        writer.seal().unwrap();
+        writer.finish(&disk, 9).unwrap();
+        let covers = base.covers();
+        disk.rename_file(&names::unfinished_snapshot(covers), &names::snapshot(covers));
+        // What is behind it is not read here.
+        disk.put(&names::segment(base.next_seq), b"");
+        disk
+    }
+
+    /// How many keys it is found to have, and of how many bytes it is.
+    fn read(disk: &SimDisk) -> Result<(u64, u64)> {
+        let snapshots = Snapshots { dir: disk, store_id: None, access: Access::Read, seed: 1 };
+        let mut report = RecoveryReport::default();
+        snapshots.load_newest(&Files::list(disk)?, &mut report)?;
+        Ok((report.snapshot_keys, report.bytes))
+    }
+
+    fn values() -> (u8, Vec<u8>) {
+        let mut body = Vec::new();
+        put_names(&mut body, "g", "t");
+        for partition in 0..3 {
+            let entry = Entry::Set {
+                name: 0,
+                partition,
+                offset: 1,
+                leader_epoch: None,
+                timestamp_ms: 5,
+                expire_at_ms: None,
+                metadata: "",
+            };
+            push_value(&mut body, 6, &entry, 0);
+        }
+        (kind::VALUES, body)
+    }
+
+    fn state() -> (u8, Vec<u8>) {
+        let mut body = Vec::new();
+        let state = State { seq: 7, group: "g", owner: 1, name: "n", part: 0, bytes: b"bytes" };
+        state.encode(&mut body);
+        (kind::STATE, body)
+    }
+
+    #[test]
+    fn the_bytes_of_states_are_counted_apart() {
+        let index = Index::new(1).0;
+        let states = |count: i32| {
+            let mut writer = writer(&SimDisk::new());
+            for part in 0..count {
+                let id = StateId { group: "g", owner: 1, name: "n", part };
+                assert!(index.states().change(id, StateChange::Put(b"some bytes"), 5));
+            }
+            index.states().of_group("g").iter().for_each(|state| writer.state("g", state));
+            (writer.bytes(), writer.state_bytes)
+        };
+        let (empty, none) = states(0);
+        assert_eq!(none, 0);
+        let (with_states, of_states) = states(5);
+        assert!(of_states > 5 * 10);
+        assert_eq!(with_states - empty, of_states);
+    }
+
+    #[test]
+    fn values_come_before_states() {
+        let disk = written(&[values(), state()]);
+        let size = disk.contents(&names::snapshot(9)).unwrap().len();
+        assert_eq!(read(&disk).unwrap(), (3, size as u64 - u64::from(RECORDS_START)));
+        let error = read(&written(&[state(), values()])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.position() > Some(u64::from(RECORDS_START)), "{error}");
+    }
+
+    #[test]
+    fn records_of_unknown_kinds_are_skipped_if_they_are_optional() {
+        for (unknown, is_optional) in [(0x82, true), (0xc8, true), (0x02, false), (0x48, false)] {
+            let disk = written(&[values(), (unknown, vec![7; 8]), state()]);
+            let salvaged = salvage_in(&disk, SimDisk::new().dir());
+            match is_optional {
+                true => {
+                    assert_eq!(read(&disk).unwrap().0, 3, "{unknown:#x}");
+                    let salvaged = salvaged.unwrap();
+                    assert_eq!((salvaged.kept(), salvaged.records), (3, 2), "{salvaged:#?}");
+                }
+                false => {
+                    assert_eq!(read(&disk).unwrap_err().kind(), ErrorKind::Corrupt);
+                    assert_eq!(salvaged.unwrap_err().kind(), ErrorKind::UnsupportedVersion);
+                }
+            }
+        }
+    }
+}
