@@ -139,3 +139,49 @@ impl StateNames {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edit<'a>(group: &'a str, name: &'a str, part: i32) -> StateEdit<'a> {
+        StateEdit {
+            id: StateId { group, owner: 1, name, part },
+            change: StateChange::Put(b"bytes"),
+        }
+    }
+
+    #[test]
+    fn names_that_stand_together_count_once() {
+        let states =
+            [edit("g", "a", 0), edit("g", "a", 1), edit("g", "bcdef", 0), edit("g", "a", 2)];
+        let changes = Changes { keys: &[], states: &states };
+        let names = [("g", "a"), ("g", "bcdef"), ("g", "a")];
+        assert_eq!(changes.state_names().collect::<Vec<_>>(), names);
+        let index = Index::new(1).0;
+        let topics = [index.resolve("g", "t"), index.resolve("g", "uvwxyz")];
+        let delete = |topic: usize, partition| Change::Delete { topic: &topics[topic], partition };
+        let keys = [delete(0, 0), delete(0, 1), delete(1, 0), delete(0, 2)];
+        let changes = Changes { keys: &keys, ..changes };
+        let topics: Vec<_> = changes.topics().map(|topic| topic.name()).collect();
+        assert_eq!(topics, ["t", "uvwxyz", "t"]);
+        let lens = names.map(|(group, name)| Name::record_len(group, name));
+        let topics = topics.iter().map(|topic| Name::record_len("g", topic));
+        assert_eq!(changes.len_of_names(), lens.iter().sum::<usize>() + topics.sum::<usize>());
+    }
+
+    #[test]
+    fn names_are_forgotten_when_they_are_too_many() {
+        let mut names = StateNames::default();
+        let known = |names: &StateNames| names.get("g", "0") == Some(NameTag(7));
+        for i in 0..=1 << 16 {
+            names.trim();
+            assert_eq!(known(&names), i > 0, "{i} names");
+            // Twice: it is the names that are counted.
+            names.set("g", &i.to_string(), NameTag(7));
+            names.set("g", &i.to_string(), NameTag(7));
+        }
+        names.trim();
+        assert!(!known(&names));
+    }
+}

@@ -169,6 +169,7 @@ mod tests {
     use super::*;
     use crate::format::snapshot::{push_value, put_names};
     use crate::index::{Index, Value};
+    use crate::state::StateChange;
 
     const COVERED: u64 = 10;
 
@@ -281,6 +282,46 @@ mod tests {
         assert!(found.contains("name \"b\" lacks partition 5"), "{found}");
         for records in [[("a", &a[..]), ("x", &b[..])], [("x", &b[..]), ("a", &a[..])]] {
             assert!(compare(&records).is_some(), "a topic that is not in memory");
+        }
+    }
+    /// What is found wrong with these states of a snapshot, by name, seq and bytes. In memory are `a`
+    /// and `b`, and `new`, which was changed behind the snapshot.
+    fn compare_states(found: &[(&str, u64, &[u8])]) -> Option<String> {
+        let (index, _) = Index::new(1);
+        let id = |name| StateId { group: "g", owner: 1, name, part: 2 };
+        for (name, seq) in [("a", 3), ("b", 5), ("new", COVERED + 2)] {
+            assert!(index.states().change(id(name), StateChange::Put(name.as_bytes()), seq));
+        }
+        let mut comparison = StateComparison::new(index.states(), COVERED);
+        let result = found.iter().try_for_each(|(name, seq, bytes)| {
+            let StateId { group, owner, name, part } = id(name);
+            comparison.state(&State { seq: *seq, group, owner, name, part, bytes })
+        });
+        result.and_then(|()| comparison.finish()).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn states_that_are_in_memory_or_were_are_right() {
+        let (a, b) = (("a", 3, &b"a"[..]), ("b", 5, &b"b"[..]));
+        assert_eq!(compare_states(&[a, b]), None);
+        assert_eq!(compare_states(&[a, b, ("new", 7, b"what it was before")]), None);
+        assert_eq!(compare_states(&[a, b, ("new", COVERED + 2, b"new")]), None);
+        let gone = |name| (name, 4, &b"bytes"[..]);
+        assert_eq!(compare_states(&[gone("0"), a, gone("aa"), b, gone("c")]), None);
+    }
+
+    #[test]
+    fn each_difference_of_a_state_is_noticed() {
+        let (a, b) = (("a", 3, &b"a"[..]), ("b", 5, &b"b"[..]));
+        for other in [("a", 3, &b"b"[..]), ("a", 3, b""), ("a", 2, b"a"), ("a", 4, b"a")] {
+            let found = compare_states(&[other, b]).unwrap();
+            assert!(found.contains("has another state of owner 1, part 2"), "{other:?}: {found}");
+        }
+        let newer = ("new", COVERED + 3, &b"new"[..]);
+        assert!(compare_states(&[a, b, newer]).unwrap().contains("\"new\" has another state"));
+        for (found, missing) in [(&[b][..], "a"), (&[a], "b"), (&[], "a")] {
+            let wrong = format!("name {missing:?} lacks the state of owner 1, part 2");
+            assert!(compare_states(found).unwrap().contains(&wrong), "{found:?}");
         }
     }
 }

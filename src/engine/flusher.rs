@@ -195,6 +195,7 @@ mod tests {
                 scope.spawn(|| (0..2000).for_each(commit));
             }
         });
+        assert_eq!(flusher.lock().waiting, [0, 0], "whoever leaves a room is not counted any more");
         drop(role(&flusher));
     }
 

@@ -199,5 +199,14 @@ mod tests {
             topics.end_segment(names.len());
             assert!(topics.all().len() <= 3024 && topics.by_hash.len() <= 3024);
         }
+        // They are kept up to 1,024 and twice those of the segment.
+        for (count, kept) in [(1044, 1044), (1045, 0)] {
+            let mut topics = Topics::default();
+            let texts: Vec<_> = (0..count).map(|i| i.to_string()).collect();
+            let names: Vec<_> = texts.iter().map(|text| Named::new(&index, "g", text)).collect();
+            topics.resolve(&index, &names, &mut Vec::new());
+            topics.end_segment(10);
+            assert_eq!((topics.all().len(), topics.by_hash.len()), (kept, kept));
+        }
     }
 }
