@@ -444,3 +444,41 @@ fn a_file_that_somebody_else_removed_does_not_stop_a_compaction() {
     assert!(report.segments_retired > 1, "{report:?}");
     assert_eq!(store.stats().compaction.failed, 0);
 }
+
+#[test]
+fn a_mark_that_found_no_room_is_written_when_there_is_room() {
+    let key = Key::new("g", "t", 0);
+    // The state of a mark stands behind its checksum, and 2 says that the segment is sealed. Of one
+    // that found no room the first half is there, without the counter at its end.
+    let is_marked = |disk: &SimDisk, name: &String| {
+        let bytes = disk.contents(name).unwrap();
+        [512, 1024].iter().any(|mark| bytes[mark + 4] == 2 && bytes[mark + 40] != 0)
+    };
+    for error in [std::io::ErrorKind::StorageFull, std::io::ErrorKind::Other] {
+        for n in 0.. {
+            let disk = SimDisk::new();
+            let store = options(1).open_in(disk.dir()).unwrap();
+            for offset in 0..1_500 {
+                store.commit(key, NextOffset(offset)).unwrap();
+            }
+            disk.fail_nth(Op::Write, n, error);
+            let synced = store.sync();
+            if disk.failures() == 0 {
+                assert!(n > 1, "a mark for each segment but the last one");
+                break;
+            }
+            if error == std::io::ErrorKind::Other {
+                assert!(synced.is_err() && store.stats().poisoned.is_some());
+                continue;
+            }
+            synced.unwrap();
+            let logs: Vec<_> = disk.files().into_iter().filter(|n| n.ends_with(".log")).collect();
+            let (_, sealed) = logs.split_last().unwrap();
+            let unmarked = || sealed.iter().filter(|name| !is_marked(&disk, name)).count();
+            assert_eq!(unmarked(), 1);
+            store.commit(key, NextOffset(2_000)).unwrap();
+            store.sync().unwrap();
+            assert_eq!(unmarked(), 0);
+        }
+    }
+}

@@ -5,7 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pagemark::dump::{Body, Change, Ending, Summary, dump};
-use pagemark::{Commit, CommitBatch, ErrorKind, Key, NextOffset, OffsetStore};
+use pagemark::testkit::FixedEnvironment;
+use pagemark::{
+    Commit, CommitBatch, Environment, ErrorKind, Key, NextOffset, OffsetStore, StateOwner,
+};
 
 mod support;
 use support::options;
@@ -154,4 +157,63 @@ fn what_is_no_file_of_a_store_is_told_apart_from_one_that_was_cut() {
     assert_eq!(kind(&[&whole[..], &[0]].concat()).unwrap_err(), ErrorKind::Corrupt);
     let broken = [&whole[..whole.len() - 1], &[1]].concat();
     assert_eq!(kind(&broken).unwrap().ending, Ending::Broken);
+}
+
+#[test]
+fn a_segment_names_each_topic_and_each_name_of_a_state_once() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("store");
+    let store = options(1).open(&path).unwrap();
+    let now_ms = FixedEnvironment::new(1).now_ms();
+    for round in 0..300 {
+        // Each time one of them is new, and the others are known.
+        let mut batch = CommitBatch::new("g");
+        for number in round..round + 4 {
+            batch.commit(&format!("topic {number}"), 0, NextOffset(round));
+            batch.put_state(StateOwner::Application, &format!("name {number}"), 0, b"bytes");
+        }
+        store.commit_batch(&batch).unwrap();
+    }
+    store.close().unwrap();
+    let files = files(&path);
+    assert!(files.len() > 2, "{files:?}");
+    for file in files {
+        let mut names = Vec::new();
+        dump(&file, |record| match record.body {
+            Body::Name { topic, .. } => names.push(topic.to_owned()),
+            Body::Start { base_timestamp_ms, .. } => assert_eq!(base_timestamp_ms, now_ms),
+            _ => {}
+        })
+        .unwrap();
+        let all = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all, "{}", file.display());
+    }
+}
+
+#[test]
+fn a_snapshot_has_few_records_of_which_none_is_long() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("store");
+    let store = options(1).open(&path).unwrap();
+    for partition in 0..5_000 {
+        store.commit(Key::new("g", "t", partition), NextOffset(1)).unwrap();
+    }
+    store.compact().unwrap();
+    store.close().unwrap();
+    let mut ends = Vec::new();
+    dump(&files(&path)[0], |record| match &record.body {
+        Body::Values(values) => ends.push((record.position, values.len())),
+        Body::Seal { .. } => ends.push((record.position, 0)),
+        _ => {}
+    })
+    .unwrap();
+    let lens: Vec<u64> = ends.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    let (_, full) = lens.split_last().unwrap();
+    assert_eq!(ends.iter().map(|(_, values)| values).sum::<usize>(), 5_000);
+    assert!(
+        full.len() > 2 && full.iter().all(|len| (32 << 10..33 << 10).contains(len)),
+        "{lens:?}"
+    );
 }

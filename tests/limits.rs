@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pagemark::testkit::SimDisk;
 use pagemark::{Commit, CommitBatch, ErrorKind, Key, NextOffset, OffsetStore, Options};
-use support::{Lots, State, history, mix, observe, options};
+use support::{Lots, State, history, mix, observe, options, record_bounds};
 
 const GROUPS: [&str; 5] = ["a", "billing", "größe", "d", "e"];
 const TOPICS: [&str; 3] = ["t", "orders", "audit"];
@@ -183,4 +183,41 @@ fn a_limit_of_zero_takes_nothing() {
         assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
         assert!(store.groups().is_empty());
     }
+}
+
+#[test]
+fn what_is_refused_leaves_nothing_behind() {
+    let disk = SimDisk::new();
+    let store = options(1).max_keys_per_group(1).open_in(disk.dir()).unwrap();
+    store.commit(Key::new("g", "t", 0), NextOffset(1)).unwrap();
+    let before = store.stats().memory_bytes;
+    for i in 0..500 {
+        let topic = format!("topic {i}");
+        store.commit(Key::new("g", &topic, 0), NextOffset(1)).unwrap_err();
+        let mut batch = CommitBatch::new("g");
+        batch.commit(&topic, 0, NextOffset(1));
+        store.commit_batch(&batch).unwrap_err();
+    }
+    assert_eq!(store.stats().memory_bytes, before);
+}
+
+#[test]
+fn a_batch_may_take_all_of_a_segment() {
+    const SIZE: usize = 16 << 10;
+    let mut fits = 0;
+    for words in 0.. {
+        let disk = SimDisk::new();
+        let options = Options::new().background(false).segment_size(SIZE as u64);
+        let store = options.max_metadata_bytes(SIZE).open_in(disk.dir()).unwrap();
+        let text = "x".repeat(12_000 + 4 * words);
+        let commit = Commit::new(NextOffset(1)).metadata(&text);
+        if let Err(error) = store.commit(Key::new("g", "t", 0), commit) {
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+            break;
+        }
+        let name = disk.files().into_iter().rfind(|name| name.ends_with(".log")).unwrap();
+        fits = *record_bounds(&disk.contents(&name).unwrap()).last().unwrap();
+    }
+    // A seal of 28 bytes has to follow.
+    assert_eq!(fits + 28, SIZE);
 }

@@ -4,12 +4,30 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use pagemark::testkit::SimDisk;
-use pagemark::{Environment, Key, NextOffset};
+use pagemark::{Commit, Environment, Key, NextOffset};
 use support::{Player, State, Step, history, options, record_bounds};
+
+/// A clock that is set.
+#[derive(Debug, Default)]
+struct Set(AtomicI64);
+
+impl Environment for Set {
+    fn now_ms(&self) -> i64 {
+        1_700_000_000_000 + self.0.load(Ordering::Relaxed)
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        0
+    }
+
+    fn random(&self) -> u64 {
+        7
+    }
+}
 
 /// A clock of which every look takes a microsecond.
 #[derive(Debug, Default)]
@@ -102,4 +120,71 @@ fn flushes_and_bytes_are_those_that_there_were() {
         store.close().unwrap();
         store = options.open_in(disk.dir()).unwrap();
     }
+}
+
+#[test]
+fn the_segments_and_their_size_are_those_of_the_files() {
+    let disk = SimDisk::new();
+    let store = options(1).open_in(disk.dir()).unwrap();
+    for round in 0..30 {
+        for partition in 0..100 {
+            store.commit(Key::new("g", "t", partition), NextOffset(round)).unwrap();
+        }
+        let logs = disk.files().into_iter().filter(|name| name.ends_with(".log"));
+        let sizes: Vec<u64> = logs.map(|name| disk.contents(&name).unwrap().len() as u64).collect();
+        let stats = store.stats();
+        assert_eq!((stats.segments, stats.log_bytes), (sizes.len() as u64, sizes.iter().sum()));
+        if round == 20 {
+            assert!(sizes.len() > 2, "{sizes:?}");
+            store.compact().unwrap();
+        }
+    }
+}
+
+/// The size of the newest segment: of a log that begins again behind a snapshot of so many keys.
+fn size_behind(keys: i32) -> u64 {
+    let disk = SimDisk::new();
+    let store = options(1).segment_size(64 << 20).open_in(disk.dir()).unwrap();
+    for partition in 0..keys {
+        store.commit(Key::new("g", "t", partition), NextOffset(1)).unwrap();
+    }
+    store.compact().unwrap();
+    let stats = store.stats();
+    assert_eq!(stats.segments, 1);
+    stats.log_bytes
+}
+
+#[test]
+fn a_log_that_begins_again_takes_an_eighth_of_what_lives_and_64_kib_at_least() {
+    assert_eq!(size_behind(1), 64 << 10);
+    assert_eq!(size_behind(8_000), 64 << 10);
+    for keys in [40_000, 100_000] {
+        let share = size_behind(keys) / keys as u64;
+        // A value takes about 40 bytes, and the size is a power of two.
+        assert!((4..=12).contains(&share), "{share} bytes for each of {keys} keys");
+    }
+}
+
+#[test]
+fn a_segment_that_fills_within_a_minute_is_followed_by_one_of_twice_its_size() {
+    let next_size = |passed_ms: i64, metadata: [usize; 2]| {
+        let clock = Arc::new(Set::default());
+        let options = options(1).segment_size(64 << 20).max_metadata_bytes(60 << 10);
+        let store = options.environment(clock.clone()).open_in(SimDisk::new().dir()).unwrap();
+        let first = store.stats().log_bytes;
+        clock.0.store(passed_ms, Ordering::Relaxed);
+        for partition in 0.. {
+            let text = "x".repeat(metadata[partition as usize % 2]);
+            let commit = Commit::new(NextOffset(1)).metadata(&text);
+            store.commit(Key::new("g", "t", partition), commit).unwrap();
+            if store.stats().segments == 2 {
+                break;
+            }
+        }
+        (first, store.stats().log_bytes - first)
+    };
+    assert_eq!(next_size(59_999, [1_000; 2]), (64 << 10, 128 << 10));
+    assert_eq!(next_size(60_000, [1_000; 2]), (64 << 10, 64 << 10));
+    // One that is not even half full when the next one has to come did not fill.
+    assert_eq!(next_size(0, [20_000, 50_000]), (64 << 10, 64 << 10));
 }
