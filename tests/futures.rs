@@ -1,5 +1,8 @@
 //! Records that are waited for without a thread.
 
+#[path = "support/hooked.rs"]
+mod hooked;
+
 use std::pin::Pin;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
@@ -7,6 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
+use hooked::Hooked;
 use pagemark::testkit::SimDisk;
 use pagemark::{Durability, ErrorKind, Key, NextOffset, OffsetStore, Options, Seq};
 
@@ -101,6 +105,45 @@ fn one_thread_calls_wakers_whoever_flushes() {
         }
         assert_eq!(calls.recv().unwrap().as_deref(), Some("pagemark-flush"));
         assert!(poll(&mut durable, &waker).is_ready());
+    }
+}
+
+#[test]
+fn a_future_that_is_dropped_leaves_no_waker_behind() {
+    let gate = Arc::new(Mutex::new(()));
+    let hold = Arc::clone(&gate);
+    let dir = Hooked::new(SimDisk::new().dir(), move |_| drop(hold.lock().unwrap()));
+    let store = Options::new().flush_interval(NEVER).open_in(dir).unwrap();
+    let seq = commit(&store, 1);
+    // The flush that the poll asks for does not come to its end.
+    let held = gate.lock().unwrap();
+    let unpark = Arc::new(Unpark(thread::current()));
+    let mut durable = store.durable(seq);
+    assert!(poll(&mut durable, &Arc::clone(&unpark).into()).is_pending());
+    assert_eq!(Arc::strong_count(&unpark), 2);
+    drop(durable);
+    assert_eq!(Arc::strong_count(&unpark), 1);
+    drop(held);
+}
+
+/// A task that takes the thread with it that wakes it.
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Panics>) {
+        std::panic::resume_unwind(Box::new("a waker that went wrong"));
+    }
+}
+
+#[test]
+fn where_the_thread_that_flushes_has_ended_the_polls_flush() {
+    let disk = SimDisk::new();
+    let store = Options::new().flush_interval(NEVER).open_in(disk.dir()).unwrap();
+    let mut durable = store.durable(commit(&store, 1));
+    assert!(poll(&mut durable, &Arc::new(Panics).into()).is_pending());
+    for offset in 2..10 {
+        let seq = commit(&store, offset);
+        assert!(block_on(store.durable(seq)).unwrap() >= seq);
     }
 }
 
