@@ -213,6 +213,16 @@ mod tests {
     }
 
     #[test]
+    fn nothing_of_a_run_that_is_cut_is_lost() {
+        let mut allocator = Allocator::new();
+        let run = allocator.take(MAX_CLASS - 1);
+        allocator.give_back(run, MAX_CLASS - 1);
+        let mut cut: Vec<Unit> = (0..1 << (MAX_CLASS - 1)).map(|_| allocator.take(0)).collect();
+        cut.sort_unstable();
+        assert!(cut.iter().copied().eq(run..run + (1 << (MAX_CLASS - 1))));
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         let mut allocator = Allocator::new();
         assert!(allocator.arena().run(1, 0).is_none());

@@ -99,12 +99,12 @@ fn the_memory_that_is_stated_has_the_states() {
 
 #[test]
 fn the_memory_that_is_stated_has_what_is_packed_until_it_is_unpacked() {
-    const TOPICS: i32 = 50;
-    const VALUES: usize = 100;
+    const TOPICS: i32 = 250;
+    const VALUES: usize = 20;
     let empty = Index::new(1).0.memory_bytes();
     let mut builder = Builder::new(1);
     for topic in 0..TOPICS {
-        assert!(builder.topic("g", &format!("t{topic:02}")));
+        assert!(builder.topic("g", &format!("t{topic:03}")));
         let text = "x".repeat(24);
         let values = (0..VALUES as i32)
             .map(|partition| Ok((partition, Value { metadata: &text, ..value(1) })));

@@ -253,6 +253,18 @@ mod tests {
     }
 
     #[test]
+    fn programs_that_are_started_do_not_get_the_lock_file() {
+        let temp = tempfile::tempdir().unwrap();
+        let ends = |file: &File| {
+            rustix::io::fcntl_getfd(file).unwrap().contains(rustix::io::FdFlags::CLOEXEC)
+        };
+        assert!(ends(&acquire(temp.path()).unwrap().file));
+        let dir = Arc::new(File::open(temp.path()).unwrap());
+        let shared = SharedLock::acquire(&dir, temp.path()).unwrap().unwrap();
+        assert!(ends(&shared._file));
+    }
+
+    #[test]
     fn a_closed_handle_of_the_lock_file_does_not_free_the_lock() {
         let temp = tempfile::tempdir().unwrap();
         let _lock = acquire(temp.path()).unwrap();
