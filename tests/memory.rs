@@ -179,7 +179,10 @@ fn every_input_of_the_corpus_passes_and_takes_memory_by_its_length() {
         let path = entry.unwrap().path();
         let input = std::fs::read(&path).unwrap();
         let ((), most) = peak(|| fuzz_states(&input));
-        assert!(most <= 1_000 * input.len() + 65_536, "{}: {most}", path.display());
+        // Some of them have a store on a simulated disk.
+        let has_store = input.first().is_some_and(|which| which % 8 == 7);
+        let base = if has_store { 1 << 20 } else { 65_536 };
+        assert!(most <= 1_000 * input.len() + base, "{}: {most}", path.display());
         inputs += 1;
     }
     assert!(inputs > 10, "{inputs}");

@@ -1,6 +1,6 @@
 //! The fuzz target of the states that consumers and groups keep in a store.
 
-use super::fuzz_groups::{Classic, Modern, fuzz_group};
+use super::fuzz_groups::{Classic, Modern, fuzz_claims, fuzz_group};
 use super::fuzz_record::take;
 use crate::consumer::{AckLimits, AckTracker};
 use crate::group::claims::{decode_claim, decode_mode, encode_claim, encode_mode};
@@ -18,14 +18,15 @@ const MODERN_NAMES: [&str; 6] = [
     "consumer-current/",
 ];
 
-/// Decodes `input` as one of the states that consumers and groups keep, or plays a group whose records
-/// are changed and opened again; its first byte says which.
+/// Decodes `input` as one of the states that consumers and groups keep, or plays a group: one whose
+/// coordinator dies and whose records are changed and opened again, or one above a store, whose commits are
+/// fenced by claims and members. Its first byte says which.
 ///
 /// # Panics
 ///
 /// If something decodes and does not encode to the same bytes again, if it takes much more memory than
-/// it has bytes, or if a group that was opened leaves records that cannot be opened, or that are those
-/// of another group.
+/// it has bytes, if a group that was opened leaves records that cannot be opened, or that are those
+/// of another group, or if a group tells, accepts or stores what contradicts something that it has told.
 pub fn fuzz_states(input: &[u8]) {
     let Some((which, rest)) = input.split_first() else { return };
     match which % 8 {
@@ -34,7 +35,8 @@ pub fn fuzz_states(input: &[u8]) {
         3 => classic_record(rest),
         4 => modern_record(rest),
         5 => fuzz_group::<Classic>(rest),
-        _ => fuzz_group::<Modern>(rest),
+        6 => fuzz_group::<Modern>(rest),
+        _ => fuzz_claims(rest),
     }
 }
 
