@@ -182,7 +182,7 @@ mod tests {
     use std::sync::{Barrier, atomic::AtomicUsize};
     use std::thread;
 
-    use super::super::tests::{scan, value};
+    use super::super::tests::{scan, steps, value};
     use super::super::{Builder, Index, Value, Writer};
     use crate::key::Key;
 
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn readers_miss_nothing_and_see_nothing_again_while_topics_are_unpacked() {
-        for round in 0..150u64 {
+        for round in 0..steps(150, 1) {
             let (index, mut writer) = built();
             let told = Told(std::array::from_fn(|_| Default::default()));
             let done = AtomicBool::new(false);

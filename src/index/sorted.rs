@@ -133,6 +133,7 @@ fn without<T: Clone>(items: &[T], at: usize) -> Vec<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::steps;
     use super::*;
     use std::collections::BTreeSet;
 
@@ -156,7 +157,7 @@ mod tests {
         let list = SortedList::<u32, 4>::new();
         let mut model = BTreeSet::new();
         let mut random = 1u32;
-        for _ in 0..3000 {
+        for _ in 0..steps(3_000, 300) {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let key = random >> 16 & 127;
             if random >> 24 & 1 == 0 {

@@ -162,6 +162,7 @@ fn push<T>(next: Option<Arc<Node<T>>>, node: &Node<T>) -> Option<Arc<Node<T>>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::steps;
     use super::*;
     use std::collections::BTreeSet;
     use std::sync::atomic::AtomicBool;
@@ -175,14 +176,15 @@ mod tests {
         let (table, mut changing) = (Table::new(), Changing { allocator: Allocator::new() });
         let mut model = BTreeSet::new();
         let mut random = 1u64;
-        for i in 0..20_000u64 {
+        let count = steps(20_000, 1_000);
+        for i in 0..count {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             // Three things share each hash.
             let thing = random >> 33 & 1023;
             let hash = (thing / 3).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             assert_eq!(get(&table, hash, thing), model.contains(&thing));
             // Mostly adding at first, mostly removing later.
-            if (random >> 50) % 20_000 > i {
+            if (random >> 50) % count > i {
                 if model.insert(thing) {
                     table.insert(&mut changing, hash, Arc::new(thing));
                 }
@@ -219,7 +221,7 @@ mod tests {
     #[test]
     fn readers_miss_nothing_while_it_grows() {
         let hash = |thing: u64| thing.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        for _ in 0..200 {
+        for _ in 0..steps(200, 2) {
             let (table, mut changing) = (Table::new(), Changing { allocator: Allocator::new() });
             (0..16).for_each(|thing| table.insert(&mut changing, hash(thing), Arc::new(thing)));
             let done = AtomicBool::new(false);

@@ -7,6 +7,11 @@ use std::sync::atomic::AtomicBool;
 use super::*;
 use crate::key::{NextOffset, Seq};
 
+/// So many steps, or a few of them where each takes a thousand times as long.
+pub(super) fn steps(count: u64, under_miri: u64) -> u64 {
+    if cfg!(miri) { under_miri } else { count }
+}
+
 pub(super) fn value(seq: u64) -> Value<'static> {
     let timestamp_ms = 1_700_000_000_000 + seq as i64;
     Value {
@@ -184,11 +189,12 @@ fn hostile_partitions_cost_little() {
 
 #[test]
 fn many_partitions_in_any_order() {
+    let count = steps(10_000, 500);
     for step in [1, 4999, 10_007] {
         let (index, mut writer) = Index::new(1);
         let empty = index.memory_bytes();
         let mut topic = index.resolve("g", "t");
-        for i in 0..10_000u64 {
+        for i in 0..count {
             topic = set(
                 &index,
                 &mut writer,
@@ -196,15 +202,16 @@ fn many_partitions_in_any_order() {
                 value(i + 1),
             );
         }
-        for i in 0..10_000u64 {
+        for i in 0..count {
             assert_eq!(topic.offset((i * step % 10_009) as i32), Some(i as i64 + 1));
         }
         let scanned = scan(&index, "g");
         assert!(
-            scanned.len() == 10_000 && scanned.is_sorted_by_key(|(_, partition, _)| *partition)
+            scanned.len() as u64 == count
+                && scanned.is_sorted_by_key(|(_, partition, _)| *partition)
         );
         assert!(index.memory_bytes() - empty < 700_000);
-        assert_eq!(index.delete_topic(&mut writer, &topic, 20_000), 10_000);
+        assert_eq!(u64::from(index.delete_topic(&mut writer, &topic, 20_000)), count);
         assert_eq!((index.keys(), index.group_count()), (0, 0));
     }
 }
@@ -214,7 +221,7 @@ fn what_is_deleted_is_used_again() {
     let (index, mut writer) = Index::new(1);
     let (mut seq, mut reached) = (0, 0);
     let text = "metadata ".repeat(50);
-    for round in 0..20_000u64 {
+    for round in 0..steps(20_000, 600) {
         let group = format!("group {round}");
         for partition in [0, 5, 70, 130, 1_000_000] {
             for metadata in ["", &text[..round as usize % text.len()]] {
@@ -328,7 +335,7 @@ fn readers_see_whole_values_that_never_go_back() {
         let readers = [scope.spawn(by_key), scope.spawn(by_group_and_handle)];
         let mut random = 1u64;
         let mut text = String::new();
-        for seq in 1..200_000u64 {
+        for seq in 1..steps(200_000, 3_000) {
             // Now and then bursts that change two keys over and over: they overtake slow readers.
             if seq % 64 < 32 || random >> 60 == 0 {
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -375,7 +382,7 @@ fn commits_that_race_with_deletes_are_not_lost() {
         for thread in 0..3 {
             let (index, log) = (&index, &log);
             scope.spawn(move || {
-                for _ in 0..20_000 {
+                for _ in 0..steps(20_000, 100) {
                     // As the engine does it: resolve first, then lock.
                     let mut topic = index.resolve("g", "t");
                     let mut log = log.lock().unwrap();
@@ -407,7 +414,7 @@ fn many_values_at_once_are_set_as_one_by_one() {
     let mut random = 1u64;
     let mut topics: Vec<_> =
         names.iter().map(|name| Target::Topic(many.resolve("g", name))).collect();
-    for round in 0..200u64 {
+    for round in 0..steps(200, 20) {
         let sets: Vec<_> = (0..round)
             .map(|i| {
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -440,7 +447,7 @@ fn many_values_at_once_are_set_as_one_by_one() {
 #[test]
 fn all_topics_are_listed_once_while_others_come() {
     use std::sync::atomic::{AtomicBool, Ordering};
-    for round in 0..200 {
+    for round in 0..steps(200, 3) {
         let (index, mut writer) = Index::new(round);
         let live: Vec<_> = (0..4).map(|i| index.resolve(&format!("live-{i}"), "t")).collect();
         for topic in &live {
@@ -459,7 +466,7 @@ fn all_topics_are_listed_once_while_others_come() {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 // Groups without a key are not listed; they only make the table grow.
-                for i in 0..500 {
+                for i in 0..steps(500, 60) {
                     index.resolve(&format!("empty-{i}"), "t");
                 }
                 done.store(true, Ordering::Relaxed);
