@@ -182,6 +182,7 @@ fn run_words(class: u32) -> Option<usize> {
 mod loom;
 #[cfg(test)]
 mod tests {
+    use super::super::tests::steps;
     use super::*;
 
     #[test]
@@ -189,7 +190,7 @@ mod tests {
         let mut allocator = Allocator::new();
         let mut taken = Vec::new();
         for round in 0..3 {
-            for i in 0..4000u32 {
+            for i in 0..steps(4_000, 600) as u32 {
                 let class = i % 4 + if i % 500 == 0 { 8 } else { 0 };
                 taken.push((allocator.take(class), class));
             }
