@@ -87,11 +87,13 @@ impl View {
 
 /// Opens the files, or nothing if one of them is not there any more.
 fn hold(dir: &dyn Dir, files: &Files) -> Result<Option<BTreeMap<String, Held>>> {
-    let segments = files.segments.iter().map(|seq| names::segment(*seq));
-    let snapshots = files.snapshots.iter().map(|seq| names::snapshot(*seq));
+    let segments = files.segments.iter().map(|seq| (names::segment(*seq), Access::Follow));
+    // Nobody writes to a snapshot, and what an open reads of it may come from the page cache: what the
+    // device has is seen here.
+    let snapshots = files.snapshots.iter().map(|seq| (names::snapshot(*seq), Access::Read));
     let mut held = BTreeMap::new();
-    for name in segments.chain(snapshots) {
-        let file = match dir.open(&name, Access::Follow) {
+    for (name, access) in segments.chain(snapshots) {
+        let file = match dir.open(&name, access) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("open a file", &dir.path().join(name), error)),
