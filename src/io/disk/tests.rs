@@ -375,3 +375,19 @@ fn a_parent_may_refuse_but_not_fail() {
         assert!(!is_refusal(kind));
     }
 }
+
+#[test]
+fn what_is_read_directly_may_be_long_and_begin_anywhere() {
+    let temp = tempfile::tempdir().unwrap();
+    let bytes: Vec<u8> = (0..700_001u32).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect();
+    fs::write(temp.path().join("a"), &bytes).unwrap();
+    let file = File::open(temp.path().join("a")).unwrap();
+    for (start, end) in [(0, bytes.len()), (1, bytes.len()), (4095, 300_000), (4096, 8193), (9, 9)]
+    {
+        let mut into = vec![0; end - start];
+        cache::read_direct(&file, start as u64, &mut into).unwrap();
+        assert!(into == bytes[start..end], "from {start} to {end}");
+    }
+    let error = cache::read_direct(&file, 699_999, &mut [0; 3]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+}
