@@ -21,7 +21,7 @@ use super::compact::state_bytes;
 use super::compare::{Comparison, StateComparison};
 use super::open::Files;
 use super::read_log::{Ground, check_store, foreign_is_damage};
-use super::recover::{entry_error, header_error, malformed};
+use super::recover::{entry_error, header_error, malformed, unknown};
 use super::snapshot::Written;
 
 /// The snapshots of a directory.
@@ -245,6 +245,7 @@ impl Records<'_> {
                     (Body::State(state), Some(_)) => visit(position, Part::State(state)),
                     (Body::Seal(_), Some(_)) => Ok(()),
                     (Body::Unknown, Some(_)) if record.kind & kind::OPTIONAL != 0 => Ok(()),
+                    (Body::Unknown, Some(_)) => Err(unknown(record.kind)),
                     _ => Err(malformed()),
                 };
                 read.map_err(|error| error.with_path(self.path).at(position))?;

@@ -321,13 +321,7 @@ impl Replay<'_> {
             }
             Body::Batch(entries) => self.batch(entries, record.seq, ahead)?,
             Body::Unknown if record.kind & kind::OPTIONAL != 0 => self.report.skipped += 1,
-            Body::Unknown => {
-                return Err(Error::unsupported(format!(
-                    "the log has a record of kind {:#04x}, which this version of Pagemark does \
-                     not know and must not skip",
-                    record.kind
-                )));
-            }
+            Body::Unknown => return Err(unknown(record.kind)),
             Body::Base(_) | Body::Values(_) | Body::State(_) | Body::Malformed => {
                 return Err(malformed());
             }
@@ -411,6 +405,14 @@ pub(super) fn entry_error(error: EntryError) -> Error {
         )),
         EntryError::Malformed => malformed(),
     }
+}
+
+/// The error for a record of a kind that may not be skipped.
+pub(super) fn unknown(kind: u8) -> Error {
+    Error::unsupported(format!(
+        "there is a record of kind {kind:#04x}, which this version of Pagemark does not know and must \
+         not skip"
+    ))
 }
 
 pub(super) fn malformed() -> Error {
