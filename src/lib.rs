@@ -72,4 +72,6 @@ mod docs {
     struct Operations;
     #[doc = include_str!("../docs/testing.md")]
     struct Testing;
+    #[doc = include_str!("../docs/testing-heavy.md")]
+    struct TestingHeavy;
 }
