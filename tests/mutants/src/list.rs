@@ -58,6 +58,13 @@ impl Mutant {
         self.name.splitn(4, ':').nth(3).unwrap_or(&self.name).trim_start()
     }
 
+    /// The part of the engine: a directory, or a file beside them.
+    pub fn part(&self) -> &str {
+        let in_source = self.file.strip_prefix("src/").unwrap_or(&self.file);
+        let end = in_source.find(['/', '.']).unwrap_or(in_source.len());
+        &in_source[..end]
+    }
+
     /// What the mutants of one function have in common.
     pub fn function(&self) -> (&str, &str) {
         (&self.file, self.function.as_ref().map_or("", |f| &f.function_name))

@@ -125,7 +125,8 @@ impl Entry {
 
 /// Prints what became of the mutants, and says whether all is well.
 pub fn summary(verdicts: &BTreeMap<usize, Verdict>, mutants: &[Mutant], listed: &Listed) -> bool {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    // By the part of the engine, and of all of them.
+    let mut counts: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
     let mut well = true;
     for (number, verdict) in verdicts {
         let mutant = &mutants[*number];
@@ -140,7 +141,9 @@ pub fn summary(verdicts: &BTreeMap<usize, Verdict>, mutants: &[Mutant], listed: 
             Verdict::Missed => ("missed", Some("is missed")),
             Verdict::Unreached => ("missed", Some("is missed: no test comes by")),
         };
-        *counts.entry(what).or_default() += 1;
+        for part in [mutant.part(), "all"] {
+            *counts.entry(part).or_default().entry(what).or_default() += 1;
+        }
         if let Some(complaint) = complaint {
             println!("{}: {complaint}", mutant.name);
             well = false;
@@ -150,6 +153,7 @@ pub fn summary(verdicts: &BTreeMap<usize, Verdict>, mutants: &[Mutant], listed: 
         println!("{name} is listed, and no mutant");
         well = false;
     }
-    println!("{} of {} mutants: {counts:?}", verdicts.len(), mutants.len());
+    println!("{} of {} mutants", verdicts.len(), mutants.len());
+    counts.iter().for_each(|(part, counts)| println!("{part}: {counts:?}"));
     well
 }
