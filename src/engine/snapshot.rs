@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn records_of_unknown_kinds_are_skipped_if_they_are_optional() {
-        for (unknown, is_optional) in [(0xc8, true), (0x48, false)] {
+        for (unknown, is_optional) in [(0xc8, true), (0xff, true), (0x48, false), (0x7f, false)] {
             let disk = written(&[values(), (unknown, vec![7; 8]), state()]);
             let salvaged = salvage_in(&disk, SimDisk::new().dir());
             match is_optional {
