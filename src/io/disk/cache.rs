@@ -24,15 +24,18 @@ pub(super) fn read_direct(direct: &File, mut position: u64, mut into: &mut [u8])
     let room = &mut room[start..start + most];
     while !into.is_empty() {
         let before = position as usize % DIRECT_ALIGN;
-        let len = into.len().min(most - before);
-        let aligned = (before + len).next_multiple_of(DIRECT_ALIGN);
+        let wanted = into.len().min(most - before);
+        let aligned = (before + wanted).next_multiple_of(DIRECT_ALIGN);
         let read = match direct.read_at(&mut room[..aligned], position - before as u64) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             other => other?,
         };
-        // Only the end of the file cuts a read short, and that is behind what is wanted.
-        let wanted = room[..read].get(before..before + len).ok_or(io::ErrorKind::UnexpectedEof)?;
-        into[..len].copy_from_slice(wanted);
+        // A read may be cut short anywhere. One that brings nothing is behind the end of the file.
+        let Some(found @ [_, ..]) = room[..read].get(before..) else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        let len = wanted.min(found.len());
+        into[..len].copy_from_slice(&found[..len]);
         into = &mut into[len..];
         position += len as u64;
     }
