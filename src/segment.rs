@@ -131,6 +131,12 @@ impl Segment {
     pub(crate) fn sync(&self) -> Result<()> {
         self.file.sync().map_err(|error| Error::flush("flush a segment", &self.path(), error))
     }
+
+    /// As [`Segment::sync`], for one that is appended to behind `end`.
+    pub(crate) fn sync_tail(&self, end: &End) -> Result<()> {
+        let synced = self.file.sync_tail(u64::from(end.position));
+        synced.map_err(|error| Error::flush("flush a segment", &self.path(), error))
+    }
 }
 
 /// Where a segment ended at some moment, as a mark states it.

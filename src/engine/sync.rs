@@ -92,7 +92,7 @@ impl Engine {
         if target.new_name {
             self.sync_dir()?;
         }
-        target.active.sync()?;
+        target.active.sync_tail(&target.end)?;
         self.note_flush(started_ns);
         Ok(())
     }

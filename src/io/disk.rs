@@ -155,7 +155,7 @@ impl Dir for DiskDir {
         }
         let wants_map =
             access == Access::Write && self.write_path() == WritePath::Mapped && size > 0;
-        let map = if wants_map && own_blocks(&file, size)? {
+        let map = if wants_map && blocks::own(&file, size)? {
             Some(MappedFile::map(&file, size)?)
         } else {
             None
@@ -271,6 +271,14 @@ impl SegmentFile for DiskFile {
         // for on the one through which the bytes were written.
         self.file.sync_data()
     }
+
+    fn sync_tail(&self, end: u64) -> io::Result<()> {
+        if let Some(map) = &self.map {
+            // If that fails, each new page costs its first flush some time.
+            map.zero_ahead(end);
+        }
+        self.sync()
+    }
 }
 
 /// Whether `len` bytes at `position` lie within `size` bytes.
@@ -280,57 +288,9 @@ pub(super) fn fits(size: u64, position: u64, len: usize) -> bool {
 
 /// Gives a new, empty file its blocks and its size, both durable.
 fn prepare(file: File, size: u64, write_path: WritePath) -> io::Result<DiskFile> {
-    if size > 0 {
-        // First, since it fails at once on a full disk, and since it asks for all blocks in one
-        // piece. Where it is not supported, the zeros below allocate.
-        allocate(&file, size)?;
-        write_zeros(&file, size)?;
-    }
-    file.sync_all()?;
-    if file.metadata()?.len() != size {
-        return Err(io::Error::other("the new file does not have the size that was written"));
-    }
-    let map = match write_path {
-        WritePath::Mapped if size > 0 => Some(MappedFile::map(&file, size)?),
-        _ => None,
-    };
+    let map = blocks::fill(&file, size, write_path == WritePath::Mapped)?;
     let misses_left = AtomicU32::new(0);
     Ok(DiskFile { file, direct: None, misses_left, size, access: Access::Write, map })
-}
-
-/// Fills a file with zeros.
-///
-/// Real zeros, since a block that is only reserved costs a change of metadata at its first write,
-/// which every commit would pay for. And in small pieces: the page cache keeps a file in units as
-/// large as the writes that filled it, and the flush of a single dirty byte in a mapped file writes
-/// the whole unit.
-fn write_zeros(file: &File, size: u64) -> io::Result<()> {
-    const PIECE: u64 = 4096;
-    let zeros = [0; PIECE as usize];
-    let mut position = 0;
-    while position < size {
-        let len = PIECE.min(size - position);
-        file.write_all_at(&zeros[..len as usize], position)?;
-        position += len;
-    }
-    Ok(())
-}
-
-/// Makes the whole file consist of blocks that are its own. False if the file system does not let us
-/// and some are missing: then a mapped write could meet a full disk, and the file is not mapped.
-fn own_blocks(file: &File, size: u64) -> io::Result<bool> {
-    let allocated = match allocate(file, size) {
-        // The file has this size, so it is the request as such that the file system does not know.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => false,
-        other => other?,
-    };
-    if !allocated {
-        // Block counts are in units of 512 bytes whatever the block size is.
-        let blocks = std::os::unix::fs::MetadataExt::blocks(&file.metadata()?);
-        return Ok(blocks.saturating_mul(512) >= size);
-    }
-    unshare(file, size)?;
-    Ok(true)
 }
 
 fn open_dir(at: impl std::os::fd::AsFd, path: impl rustix::path::Arg + Copy) -> io::Result<File> {
@@ -477,6 +437,7 @@ mod portable {
     }
 }
 
+mod blocks;
 mod cache;
 mod growing;
 #[cfg(test)]

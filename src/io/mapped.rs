@@ -22,6 +22,8 @@ pub(super) struct MappedFile {
     written: AtomicUsize,
     /// Up to where pages were unmapped behind the writes.
     released: AtomicUsize,
+    /// Up to where blocks were written ahead of the log, or will be by the next flush.
+    zeroed: AtomicUsize,
 }
 
 impl MappedFile {
@@ -42,7 +44,8 @@ impl MappedFile {
         // flush of one small record writes all of such a folio. The advice is only about speed.
         #[cfg(unix)]
         let _ = map.advise(memmap2::Advice::Random);
-        Ok(MappedFile { map, written: AtomicUsize::new(0), released: AtomicUsize::new(0) })
+        let [written, released, zeroed] = [const { AtomicUsize::new(0) }; 3];
+        Ok(MappedFile { map, written, released, zeroed })
     }
 
     /// Copies `bytes` into the file at `position`, or writes nothing if they do not fit.
@@ -81,19 +84,61 @@ impl MappedFile {
     /// page fault.
     pub(super) fn release(&self) {
         let start = self.released.load(Ordering::Relaxed);
-        let end = self.written.load(Ordering::Relaxed) / RELEASED * RELEASED;
+        let end = self.written.load(Ordering::Relaxed) / UNMAPPED * UNMAPPED;
         if end <= start {
             return;
         }
         self.released.store(end, Ordering::Relaxed);
+        self.unmap(start, end);
+    }
+
+    /// Makes the next flush write the zeros behind `end` to blocks that are only reserved so far, unless
+    /// enough of them are written. False if that is not possible here.
+    ///
+    /// The first write to a reserved block changes metadata, and the flush that follows waits for that too.
+    /// In this way one flush in many does, and not each that comes to a new page; and unlike zeros that
+    /// are written when the file is made, these cost the device next to nothing if the log grows by more
+    /// between two flushes. No byte is changed, so others may write to the same pages meanwhile.
+    pub(super) fn zero_ahead(&self, end: u64) -> bool {
+        let up_to = |ahead| (end.saturating_add(ahead)).min(self.map.len() as u64) as usize;
+        let zeroed = self.zeroed.load(Ordering::Relaxed);
+        if zeroed >= up_to(ZEROED_AHEAD / 2) {
+            return true;
+        }
+        let (start, end) = (zeroed.max(up_to(0)) / UNMAPPED * UNMAPPED, up_to(ZEROED_AHEAD));
+        let is_done = self.make_dirty(start, end);
+        if is_done {
+            self.zeroed.store(end, Ordering::Relaxed);
+            // As in `release`: the flush should not come across pages that are mapped.
+            self.unmap(start, end);
+        }
+        is_done
+    }
+
+    /// Has the page cache note that pages are to be written, as a store to each of them would.
+    fn make_dirty(&self, start: usize, end: usize) -> bool {
+        #[cfg(target_os = "linux")]
+        return self.map.advise_range(memmap2::Advice::PopulateWrite, start, end - start).is_ok();
+        #[cfg(not(target_os = "linux"))]
+        return false;
+    }
+
+    /// Brings all of the file into memory, so that no write has to wait for that. Only about speed.
+    pub(super) fn populate(&self) {
+        #[cfg(target_os = "linux")]
+        let _ = self.map.advise(memmap2::Advice::PopulateRead);
+    }
+
+    /// Takes pages out of the page table.
+    fn unmap(&self, start: usize, end: usize) {
         #[cfg(target_os = "linux")]
         {
             use memmap2::UncheckedAdvice::DontNeed;
             // SAFETY: the advice is unsafe because it discards private pages. These belong to a
             // shared mapping of a file, which this module alone creates: the kernel takes them out
             // of the page table, notes in the page cache that they are dirty, and keeps their
-            // content there. Both ends are multiples of every page size and lie in the mapping. A
-            // thread that stores into the range meanwhile does so before its page is unmapped, or
+            // content there. The range lies in the mapping, and begins at a multiple of every page
+            // size. A thread that stores into it meanwhile does so before its page is unmapped, or
             // gets the same page of the cache back by a fault. No reference to mapped memory exists.
             //
             // Only speed depends on it, so a failure means nothing.
@@ -119,9 +164,12 @@ impl MappedFile {
 /// How far ahead of the writes memory is asked for: some records, within the page as a rule.
 const AHEAD: usize = 192;
 
-/// Pages are released in pieces of this size, a multiple of every page size. Less is not worth a
+/// Pages are unmapped in pieces of this size, a multiple of every page size. Less is not worth a
 /// call.
-const RELEASED: usize = 64 << 10;
+const UNMAPPED: usize = 64 << 10;
+
+/// How much is written behind the end of the log at once: the place for some ten thousand commits.
+const ZEROED_AHEAD: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -146,23 +194,54 @@ mod tests {
 
     #[test]
     fn what_was_released_is_in_the_file_and_can_be_written_again() {
-        const SIZE: usize = 3 * RELEASED;
+        const SIZE: usize = 3 * UNMAPPED;
         let file = tempfile::tempfile().unwrap();
         file.set_len(SIZE as u64).unwrap();
         let map = MappedFile::map(&file, SIZE as u64).unwrap();
         let mut expected = vec![0; SIZE];
         for round in 1..=3u8 {
-            let end = RELEASED * usize::from(round) - 100;
+            let end = UNMAPPED * usize::from(round) - 100;
             for position in (0..end).step_by(1000) {
                 map.write_at(position as u64, &[round; 500]).unwrap();
                 expected[position..position + 500].fill(round);
             }
             map.release();
-            assert_eq!(map.released.load(Ordering::Relaxed), RELEASED * usize::from(round - 1));
+            assert_eq!(map.released.load(Ordering::Relaxed), UNMAPPED * usize::from(round - 1));
             file.sync_data().unwrap();
             let mut all = vec![0; SIZE];
             file.read_exact_at(&mut all, 0).unwrap();
             assert!(all == expected, "round {round}");
+        }
+    }
+
+    #[test]
+    fn zeros_are_written_ahead_of_the_end_and_change_no_byte() {
+        const SIZE: u64 = 4 * ZEROED_AHEAD + 100;
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(SIZE).unwrap();
+        let map = MappedFile::map(&file, SIZE).unwrap();
+        let mut expected = vec![0; SIZE as usize];
+        let ahead = ZEROED_AHEAD as usize;
+        let ends = [
+            (0, ahead),
+            (ahead / 2, ahead),
+            (ahead / 2 + 1, ahead / 2 + 1 + ahead),
+            // A log that grew by more than that.
+            (3 * ahead - 7, 4 * ahead - 7),
+            (4 * ahead, SIZE as usize),
+            (SIZE as usize, SIZE as usize),
+            (usize::MAX, SIZE as usize),
+        ];
+        for (end, zeroed) in ends {
+            let position = end.min(SIZE as usize) - end.min(5);
+            map.write_at(position as u64, &[7; 5][..end.min(5)]).unwrap();
+            expected[position..][..end.min(5)].fill(7);
+            assert!(map.zero_ahead(end as u64));
+            assert_eq!(map.zeroed.load(Ordering::Relaxed), zeroed, "{end}");
+            file.sync_data().unwrap();
+            let mut all = vec![1; SIZE as usize];
+            file.read_exact_at(&mut all, 0).unwrap();
+            assert!(all == expected, "{end}");
         }
     }
 

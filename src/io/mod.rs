@@ -138,4 +138,11 @@ pub trait SegmentFile: Send + Sync + fmt::Debug {
     /// Makes all writes that returned before this call durable. After an error it is unknown which
     /// of them are, and repeating the call would not tell.
     fn sync(&self) -> io::Result<()>;
+
+    /// As [`SegmentFile::sync`], for a file that is written from its start on and now ends at `end`: the
+    /// blocks behind that may be made ready for later syncs. What they hold stays the same.
+    fn sync_tail(&self, end: u64) -> io::Result<()> {
+        let _ = end;
+        self.sync()
+    }
 }

@@ -14,7 +14,7 @@ use crate::scenario::{self, BEGIN, Orders, PHASES, State};
 use crate::trace::{self, Calls};
 
 /// The calls that touch files, and the errors that each of them may have.
-const KINDS: [(&str, &[&str]); 26] = [
+const KINDS: [(&str, &[&str]); 27] = [
     ("openat", &["EIO", "ENOSPC", "EMFILE", "EINTR"]),
     ("mkdir", &["EIO", "ENOSPC"]),
     ("flock", &["EIO", "ENOLCK"]),
@@ -25,6 +25,7 @@ const KINDS: [(&str, &[&str]); 26] = [
     ("write", &["EIO", "ENOSPC", "EINTR"]),
     ("pread64", &["EIO", "EINTR"]),
     ("read", &["EIO", "EINTR"]),
+    ("preadv2", &["EIO", "EAGAIN", "EOPNOTSUPP"]),
     ("fdatasync", &["EIO", "ENOSPC", "EINTR"]),
     ("fsync", &["EIO", "ENOSPC", "EINTR"]),
     ("msync", &["EIO"]),
