@@ -128,9 +128,11 @@ impl Options {
         self
     }
 
-    /// The size in bytes that segments grow to, from [`MIN_SEGMENT_SIZE`] to [`MAX_SEGMENT_SIZE`].
-    /// A store starts with a small segment and doubles up to this. One batch must fit into a
-    /// segment. Default: 64 MiB.
+    /// The size in bytes that segments grow to at most, from [`MIN_SEGMENT_SIZE`] to
+    /// [`MAX_SEGMENT_SIZE`]. A store starts with a small segment, and the next has twice its size if it
+    /// fills within a minute: up to this, or, while [`auto_compact`](Options::auto_compact) is on, up to
+    /// two to four times what lives, and 8 MiB at least. One batch must fit into a segment of this size.
+    /// Default: 64 MiB.
     pub fn segment_size(mut self, bytes: u64) -> Options {
         self.segment_size = bytes;
         self

@@ -188,3 +188,39 @@ fn a_segment_that_fills_within_a_minute_is_followed_by_one_of_twice_its_size() {
     // One that is not even half full when the next one has to come did not fill.
     assert_eq!(next_size(0, [20_000, 50_000]), (64 << 10, 64 << 10));
 }
+
+#[test]
+fn segments_grow_to_a_few_times_what_lives_if_something_replaces_them() {
+    const MIB: u64 = 1 << 20;
+    // The sizes of segments, up to the first that is not larger than the one before.
+    let largest = |auto_compact: bool, keys: i32| {
+        let options = options(1).segment_size(64 * MIB).max_metadata_bytes(60 << 10);
+        let options = options.auto_compact(auto_compact);
+        let store = options.open_in(SimDisk::new().dir()).unwrap();
+        let text = "x".repeat(60 << 10);
+        let commit = |partition| {
+            let commit = Commit::new(NextOffset(1)).metadata(&text);
+            store.commit(Key::new("g", "t", partition), commit).unwrap();
+        };
+        (0..keys).for_each(commit);
+        store.compact().unwrap();
+        let mut before = store.stats();
+        let mut size = 0;
+        loop {
+            commit(0);
+            let now = store.stats();
+            if now.segments > before.segments {
+                let grown = now.log_bytes - before.log_bytes;
+                if grown <= size {
+                    return size;
+                }
+                (size, before) = (grown, now);
+            }
+        }
+    };
+    assert_eq!(largest(true, 1), 8 * MIB);
+    // 100 values of 60 KiB are 5.9 MiB, of which the double is rounded up.
+    assert_eq!(largest(true, 100), 16 * MIB);
+    assert_eq!(largest(true, 1_000), 64 * MIB, "the most that is asked for");
+    assert_eq!(largest(false, 1), 64 * MIB);
+}

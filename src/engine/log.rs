@@ -33,8 +33,10 @@ pub(crate) struct Surroundings {
     pub(crate) spare: Arc<Spare>,
     pub(crate) latch: Arc<Latch>,
     pub(crate) compaction: Arc<Compaction>,
-    /// The size that segments grow to.
+    /// The size that segments grow to at most.
     pub(crate) segment_size: u64,
+    /// Whether sealed segments are replaced by a snapshot without being asked.
+    pub(crate) auto_compact: bool,
     pub(crate) quotas: Quotas,
 }
 
@@ -453,12 +455,25 @@ impl Log {
     fn next_size(&self, index: &Index) -> u64 {
         /// A segment that takes longer than this to fill is large enough.
         const QUICKLY_MS: i64 = 60_000;
-        let Surroundings { spare, segment_size, .. } = &self.surroundings;
         let size = self.appender.segment().header().size;
-        let age_ms = spare.now_ms().saturating_sub(self.appender.base_ms());
+        let age_ms = self.surroundings.spare.now_ms().saturating_sub(self.appender.base_ms());
         let quickly = self.appender.is_half_full() && age_ms < QUICKLY_MS;
         let wanted = if quickly { size.saturating_mul(2) } else { size };
-        wanted.max(self.least_size(index)).min(*segment_size)
+        wanted.min(self.largest_size(index)).max(self.least_size(index))
+    }
+
+    /// The size that segments grow to: a few times what lives, if a snapshot of that takes their place.
+    /// A store that commits to few keys over and over then takes little room, and little time to open
+    /// again, and a snapshot still is small beside the log that it replaces.
+    fn largest_size(&self, index: &Index) -> u64 {
+        /// Smaller ones come so often that their names cost flushes.
+        const SMALL: u64 = 8 << 20;
+        let Surroundings { compaction, segment_size, auto_compact, .. } = &self.surroundings;
+        if !auto_compact {
+            return *segment_size;
+        }
+        let twice = compaction.live_bytes(index).saturating_mul(2).min(*segment_size);
+        twice.next_power_of_two().max(SMALL).min(*segment_size)
     }
 
     /// The size of a segment that may be for a log that just begins again.

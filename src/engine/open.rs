@@ -59,6 +59,7 @@ pub(crate) fn open(dir: Arc<dyn Dir>, options: &Options) -> Result<Engine> {
         latch: Arc::clone(&latch),
         compaction: Arc::clone(&compaction),
         segment_size: options.segment_size,
+        auto_compact: options.auto_compact,
         quotas: Quotas::new(options),
     };
     let engine = Engine {
