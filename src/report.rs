@@ -109,11 +109,12 @@ impl Stats {
         self.disk_bytes() as f64 / self.live_bytes.max(1) as f64
     }
 
-    /// About how many bytes were written to the device since the store was opened: the log twice,
-    /// since a segment is filled with zeros before it takes records, and the snapshots. At most four
-    /// times [`appended_bytes`](Stats::appended_bytes) unless somebody calls for compactions.
+    /// About how many bytes were written to the device since the store was opened: the log and the
+    /// snapshots. At most three times [`appended_bytes`](Stats::appended_bytes) unless somebody calls for
+    /// compactions. What is not counted is that a device takes pages: a flush writes 4 KiB at least, and
+    /// where files are written by `write` and not mapped, each new segment is filled with zeros before.
     pub fn written_bytes(&self) -> u64 {
-        2 * self.appended_bytes + self.compaction.bytes_written
+        self.appended_bytes + self.compaction.bytes_written
     }
 }
 

@@ -155,8 +155,9 @@ fn a_log_of_states_stays_in_proportion_to_what_lives() {
     }
     store.compact().unwrap();
     let stats = store.stats();
-    let written = stats.compaction.bytes_written;
-    assert!(written < 4 * stats.appended_bytes, "{written} bytes of snapshots: {stats:?}");
+    // Two snapshots at least, and not many more.
+    let snapshots = stats.written_bytes() - stats.appended_bytes;
+    assert!((1_200_000..4 * stats.appended_bytes).contains(&snapshots), "{snapshots}: {stats:?}");
     assert!(stats.disk_bytes() < 3 * live + (1 << 20), "{stats:?}");
 }
 
