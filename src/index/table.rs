@@ -134,8 +134,11 @@ impl<T> Table<T> {
         let head = old.load_full();
         let moves = |node: &&Node<T>| bucket_of(node.hash, new + 1) == new;
         let moved = nodes(head.as_ref()).filter(moves).fold(None, push);
+        // Most have nothing to move, and to store what is there already would cost as much.
         let any = moved.is_some();
-        self.buckets.ensure(new).store(moved);
+        if any {
+            self.buckets.ensure(new).store(moved);
+        }
         self.size.store(new + 1, Ordering::Release);
         if any {
             old.store(nodes(head.as_ref()).filter(|node| !moves(node)).fold(None, push));
