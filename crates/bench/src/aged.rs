@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::args::Args;
 use crate::child::{self, Stop};
 use crate::engines::{self, Fetched, Kind, Mode, Role, Session};
-use crate::process::{Written, anonymous_bytes, disk_bytes, drop_from_cache};
+use crate::process::{Written, anonymous_bytes, disk_bytes, drop_from_cache, read_into_cache};
 use crate::quiet::Quiet;
 use crate::run::{TempDir, fill, lost};
 use crate::table::{Column, Table, Unit, count};
@@ -94,6 +94,7 @@ pub fn keys(args: &Args) -> Vec<Table> {
         Table::new("keys-memory-opened", "Anonymous memory, bytes a key, opened after a close"),
         Table::new("keys-open-killed", "Open after SIGKILL and first fetch, ms, by keys"),
         Table::new("keys-open-closed", "Open after a close and first fetch, ms, by keys"),
+        Table::new("keys-open-cached", "The same with the files in the page cache, ms, by keys"),
     ];
     let quiet = Quiet::new(args.patience);
     for kind in args.stores() {
@@ -116,15 +117,15 @@ pub fn keys(args: &Args) -> Vec<Table> {
                 let per_key = bytes as f64 / plan.shape.keys() as f64;
                 table.add(&kind, Column::at(keys, Unit::Less), per_key);
             }
-            let [.., memory, killed, closed] = &mut tables;
-            for bytes in open_again(args, &quiet, plan, keys, [killed, closed]) {
+            let [.., memory, killed, closed, cached] = &mut tables;
+            for bytes in open_again(args, &quiet, plan, keys, [killed, closed, cached]) {
                 memory.add(&kind, Column::at(keys, Unit::Less), bytes as f64 / keys as f64);
             }
         }
     }
     // Sizes are the same however busy the machine is.
-    let [.., killed, closed] = &mut tables;
-    [killed, closed].into_iter().for_each(|table| table.quietness = quiet.told());
+    let [.., killed, closed, cached] = &mut tables;
+    [killed, closed, cached].into_iter().for_each(|table| table.quietness = quiet.told());
     tables.into()
 }
 
@@ -137,6 +138,7 @@ pub fn history(args: &Args) -> Vec<Table> {
         Table::new("history-disk", "Disk at most, MB, by commits"),
         Table::new("history-open-killed", "Open after SIGKILL and first fetch, ms, by commits"),
         Table::new("history-open-closed", "Open after a close and first fetch, ms, by commits"),
+        Table::new("history-open-cached", "The same with the files in the page cache, by commits"),
     ];
     let quiet = Quiet::new(args.patience);
     for kind in args.stores() {
@@ -155,7 +157,7 @@ pub fn history(args: &Args) -> Vec<Table> {
                 stop: Stop::Kill,
             };
             let grown: Grown = child::run_and_kill("child-history", &plan);
-            let [device, process, rate, disk, killed, closed] = &mut tables;
+            let [device, process, rate, disk, killed, closed, cached] = &mut tables;
             let per_commit = |bytes: f64| bytes / commits as f64;
             let less = || Column::at(commits, Unit::Less);
             if let Some(bytes) = grown.device_bytes {
@@ -164,39 +166,54 @@ pub fn history(args: &Args) -> Vec<Table> {
             process.add(&kind, less(), per_commit(grown.process_bytes));
             rate.add(&kind, Column::at(commits, Unit::More), commits as f64 / grown.seconds);
             disk.add(&kind, less(), grown.most_disk as f64 / 1e6);
-            open_again(args, &quiet, plan, commits, [killed, closed]);
+            open_again(args, &quiet, plan, commits, [killed, closed, cached]);
         }
     }
     tables.iter_mut().for_each(|table| table.quietness = quiet.told());
     tables.into()
 }
 
-/// Opens a store that a killed process has left over and over: first each time killed, then closed.
-/// Returns the memory that it took each time after a close.
+/// What an open finds in the page cache.
+#[derive(Clone, Copy, PartialEq)]
+enum Cache {
+    /// What the last process has left there: pages that a killed one has not written are what there is
+    /// to open.
+    Left,
+    /// Nothing.
+    Dropped,
+    /// All files.
+    Read,
+}
+
+/// Opens a store that a killed process has left over and over: first each time killed, then closed and
+/// read from the device, then closed and read from the page cache. Returns the memory that it took each
+/// time from the device.
 fn open_again(
     args: &Args,
     quiet: &Quiet,
     mut plan: Plan,
     at: usize,
-    tables: [&mut Table; 2],
+    tables: [&mut Table; 3],
 ) -> Vec<u64> {
     let mut memory = Vec::new();
     let kind = plan.kind();
-    for (stop, table) in [Stop::Kill, Stop::Close].into_iter().zip(tables) {
-        if stop == Stop::Close {
+    let ways =
+        [(Stop::Kill, Cache::Left), (Stop::Close, Cache::Dropped), (Stop::Close, Cache::Read)];
+    for ((stop, cache), table) in ways.into_iter().zip(tables) {
+        if cache == Cache::Dropped {
             open_once(&mut plan, stop, 0);
         }
         for round in 0..args.rounds {
-            // Pages that a killed process has not written are still in the cache: that is what there
-            // is to open. What was closed is read from the device.
-            if stop == Stop::Close {
-                drop_from_cache(&plan.store);
+            match cache {
+                Cache::Left => {}
+                Cache::Dropped => drop_from_cache(&plan.store),
+                Cache::Read => read_into_cache(&plan.store),
             }
             let more = (round + 1) * STEP_BETWEEN % MOST_BETWEEN;
             // Cannot be measured twice: it changes the store.
             let opened = quiet.measure_once(|| open_once(&mut plan, stop, more));
             table.add(kind, Column::at(at, Unit::Less), opened.seconds * 1e3);
-            if stop == Stop::Close {
+            if cache == Cache::Dropped {
                 memory.push(opened.memory);
             }
         }

@@ -198,7 +198,7 @@ fn sizes() -> Vec<Bar> {
         tables.into_iter().map(of).try_fold(0.0_f64, |most, one| Some(most.max(one?)))
     };
     vec![
-        bar("open of 10 M keys, closed, ms", AtMost(150.0), "keys-open-closed", |t| {
+        bar("open of 10 M keys, closed and cached, ms", AtMost(150.0), "keys-open-cached", |t| {
             median(t, "10 M")
         }),
         bar("replay at 100 k keys, records/s of a core", AtLeast(30e6), "replay", |t| {

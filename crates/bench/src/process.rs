@@ -1,6 +1,7 @@
 //! What the kernel counts: memory, processor time, bytes on the disk and bytes to the device.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -42,15 +43,26 @@ pub fn disk_bytes(dir: &Path) -> u64 {
 
 /// Takes the files of a directory out of the page cache, as far as they are clean.
 pub fn drop_from_cache(dir: &Path) {
-    for entry in fs::read_dir(dir).expect("list the store") {
-        let path = entry.expect("list the store").path();
-        if path.is_dir() {
-            drop_from_cache(&path);
-            continue;
-        }
-        let file = File::open(path).expect("open a file");
+    for_each_file(dir, &|file| {
         // SAFETY: the descriptor is open, and the call touches no memory of this process.
         unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    });
+}
+
+/// Brings the files of a directory into the page cache.
+pub fn read_into_cache(dir: &Path) {
+    for_each_file(dir, &|mut file| {
+        io::copy(&mut file, &mut io::sink()).expect("read a file");
+    });
+}
+
+fn for_each_file(dir: &Path, visit: &impl Fn(File)) {
+    for entry in fs::read_dir(dir).expect("list the store") {
+        let path = entry.expect("list the store").path();
+        match path.is_dir() {
+            true => for_each_file(&path, visit),
+            false => visit(File::open(path).expect("open a file")),
+        }
     }
 }
 
