@@ -4,6 +4,8 @@ mod support;
 
 #[path = "support/hooked.rs"]
 mod hooked;
+#[path = "salvage/report.rs"]
+mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 

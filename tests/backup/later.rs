@@ -59,7 +59,9 @@ fn counted(disk: &SimDisk) -> (Arc<Hooked>, Touched) {
     let dir = Hooked::new(disk.dir(), move |call| {
         let mut counts = counts.lock().unwrap();
         match call {
-            Call::Read(name, len) => counts.entry(name.to_owned()).or_default().0 += len as u64,
+            Call::Read(name, bytes, _) => {
+                counts.entry(name.to_owned()).or_default().0 += bytes.end - bytes.start;
+            }
             Call::Write(name, bytes) => {
                 counts.entry(name.to_owned()).or_default().1 += bytes.len() as u64;
             }

@@ -129,8 +129,8 @@ fn what_has_to_be_caught_up_with_is_read_in_large_pieces() {
     let pieces = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&pieces);
     let dir = Hooked::new(Mount::new(&disk), move |call| {
-        if let Call::Read(_, len) = call {
-            seen.lock().unwrap().push(len);
+        if let Call::Read(_, bytes, _) = call {
+            seen.lock().unwrap().push((bytes.end - bytes.start) as usize);
         }
     });
     let reader = OffsetReader::open_in(dir).unwrap();
@@ -221,4 +221,17 @@ fn bytes_that_look_like_very_many_records_are_refused_as_open_refuses_them() {
     }
     disk.put(FIRST, bytes);
     assert_eq!(both(&disk, 1), [Err(ErrorKind::Corrupt), Err(ErrorKind::Corrupt)]);
+}
+
+#[test]
+fn a_refresh_that_finds_nothing_looks_at_the_segment_once() {
+    let disk = SimDisk::new();
+    let store = options(1).open_in(disk.dir()).unwrap();
+    store.commit(Key::new("g", "t", 0), NextOffset(1)).unwrap();
+    let reader = OffsetReader::open_in(Mount::new(&disk)).unwrap();
+    let looks = || (disk.operations_of(Op::Open), disk.operations_of(Op::Read));
+    let before = looks();
+    reader.refresh().unwrap();
+    // Its first page, and what is behind its last record.
+    assert_eq!(looks(), (before.0 + 1, before.1 + 2));
 }

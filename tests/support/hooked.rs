@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,8 +14,9 @@ use pagemark::testkit::{Access, Dir, DirLock, GrowingFile, SegmentFile};
 /// What is about to be done.
 #[derive(Debug)]
 pub enum Call<'a> {
-    /// So many bytes of a file are read, of the name that it was created or opened by.
-    Read(&'a str, usize),
+    /// These bytes of a file are read, of the name that it was created or opened by, and the read
+    /// comes to this.
+    Read(&'a str, Range<u64>, &'a mut io::Result<()>),
     /// A file is written, of the name that it was created or opened by.
     Write(&'a str, &'a mut Vec<u8>),
     /// It is asked how long a file is, which is then said to be so long.
@@ -133,8 +135,10 @@ impl SegmentFile for File<Arc<dyn SegmentFile>> {
     }
 
     fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<()> {
-        (self.hook)(Call::Read(&self.name, into.len()));
-        self.file.read_at(position, into)
+        let mut read = self.file.read_at(position, into);
+        let bytes = position..position + into.len() as u64;
+        (self.hook)(Call::Read(&self.name, bytes, &mut read));
+        read
     }
 
     fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
