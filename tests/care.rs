@@ -2,6 +2,11 @@
 
 mod support;
 
+#[path = "support/hooked.rs"]
+mod hooked;
+#[path = "care/places.rs"]
+mod places;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pagemark::testkit::{SimDisk, verify_in};
