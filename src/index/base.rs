@@ -251,6 +251,30 @@ mod tests {
     }
 
     #[test]
+    fn a_visit_gives_a_topic_once_that_is_unpacked_while_it_runs() {
+        // A pack for each topic. What is unpacked fills one leaf of the group's list and begins a
+        // second one, which a visit looks at when it has been through the first.
+        let (unpacked, topics) = (66, 70);
+        let names: Vec<_> = (0..topics).map(|topic| format!("t{topic:02}")).collect();
+        let mut builder = Builder::with_packs(1, 1);
+        for name in &names {
+            assert!(builder.topic("g", name));
+            let values = std::iter::once(Ok((0, value(1))));
+            assert!(builder.set_all(values).unwrap_or_else(|never: Infallible| match never {}));
+        }
+        let (index, _writer) = builder.finish();
+        names[..unpacked].iter().for_each(|name| drop(index.resolve("g", name)));
+        let mut visited = Vec::new();
+        index.visit_group("g", |topic, _, _| {
+            if visited.is_empty() {
+                drop(index.resolve("g", &names[unpacked]));
+            }
+            visited.push(topic.to_owned());
+        });
+        assert_eq!(visited, names);
+    }
+
+    #[test]
     fn readers_miss_nothing_and_see_nothing_again_while_topics_are_unpacked() {
         for round in 0..steps(150, 1) {
             let (index, mut writer) = built();

@@ -159,3 +159,44 @@ fn few_values_leave_a_pack_packed_and_many_do_not() {
     }
     assert!(done > most);
 }
+
+#[test]
+fn a_tag_is_found_where_the_topic_is() {
+    let (index, mut writer) = built(1000);
+    index.begin_patches();
+    let target = |number: usize| {
+        let (group, topic) = name(number);
+        index.target(index.hash(group, &topic), group, &topic)
+    };
+    // Packed, unpacked behind the back of its target, and new.
+    let targets = [target(0), target(2), target(TOPICS)];
+    index.set_tag(&targets[0], 7);
+    let mut unpacked = [target(2)];
+    assert!(targets[1].topic().is_none());
+    index.unpacked(&mut unpacked[0]);
+    index.set_tag(&targets[1], 8);
+    index.set_tag(&targets[2], 9);
+    let set = Set { topic: 0, partition: 0, value: value(50) };
+    index.set_many(&mut writer, &mut [target(TOPICS)], &[set]);
+    for (number, tag) in [(0, 7), (2, 8), (TOPICS, 9)] {
+        let (group, topic) = name(number);
+        assert_eq!(index.with_topic(group, &topic, |topic| topic.tag()), Some(tag), "{topic}");
+    }
+}
+
+#[test]
+fn patches_are_counted_in_the_memory_that_is_stated() {
+    let (index, mut writer) = built(1000);
+    index.begin_patches();
+    let before = index.memory_bytes();
+    let (group, topic) = name(0);
+    let mut targets = [index.target(index.hash(group, &topic), group, &topic)];
+    let sets = (0..PARTITIONS - 1).map(|at| Set { topic: 0, partition: at, value: value(100) });
+    index.set_many(&mut writer, &mut targets, &sets.collect::<Vec<_>>());
+    assert!(targets[0].topic().is_none(), "nothing is unpacked");
+    index.publish();
+    let patches = PARTITIONS as u64 - 1;
+    let least = size_of::<(u32, super::pack::Patch)>() as u64 * patches;
+    let grown = index.memory_bytes().saturating_sub(before);
+    assert!((least..4 * least).contains(&grown), "{grown} bytes for {patches} patches");
+}
