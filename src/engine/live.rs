@@ -337,3 +337,46 @@ fn scanner(segment: &Loaded) -> Scanner {
 fn is_of_another(mark: &Mark, end: &End) -> bool {
     mark.epoch > end.epoch || (mark.position == end.position && mark.chain != end.chain)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::header::{FileHeader, FileKind};
+    use crate::format::record::Start;
+    use crate::segment::{Appender, Segment};
+    use crate::testkit::SimDisk;
+
+    #[test]
+    fn a_log_goes_on_in_the_segment_that_says_so_in_every_respect() {
+        let end = End { epoch: 3, position: 0, last_seq: 9, next_seq: 10, chain: 5 };
+        let found = |epoch, first_seq, previous_salt, previous_chain| {
+            let disk = SimDisk::new();
+            let header =
+                FileHeader { kind: FileKind::Segment, epoch, store_id: 1, salt: 8, size: 16 << 10 };
+            let segment = Arc::new(Segment::prepare(&disk, header).unwrap());
+            let start = Start { first_seq, previous_salt, previous_chain, base_ms: 0 };
+            Appender::begin(Arc::clone(&segment), 1, start, 9, 9).unwrap();
+            segment.publish(&disk, first_seq).unwrap();
+            connection(7, &end, Some(&Loaded::read(&disk, first_seq).unwrap())).unwrap()
+        };
+        assert_eq!(connection(7, &end, None).unwrap(), Next::Nothing);
+        // Only another session skips ahead, and none goes back.
+        for next in [(3, 10, 7, 5), (4, 10, 7, 5), (4, 12, 7, 5)] {
+            assert_eq!(found(next.0, next.1, next.2, next.3), Next::Connected, "{next:?}");
+        }
+        for next in [(3, 12, 7, 5), (3, 9, 7, 5), (4, 9, 7, 5), (3, 10, 8, 5), (3, 10, 7, 6)] {
+            assert_eq!(found(next.0, next.1, next.2, next.3), Next::Disconnected, "{next:?}");
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_excluded_once_is_not_excluded_by_what_comes_later() {
+        let mut stated = Stated { seq: 5, unknown: false };
+        for (seq, unknown, merged) in
+            [(3, false, (5, false)), (4, true, (5, true)), (9, false, (9, true))]
+        {
+            stated.merge(Stated { seq, unknown });
+            assert_eq!((stated.seq, stated.unknown), merged);
+        }
+    }
+}

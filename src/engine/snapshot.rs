@@ -221,6 +221,14 @@ mod tests {
 
     /// A snapshot that has these records behind its first one.
     fn written(records: &[(u8, Vec<u8>)]) -> SimDisk {
+        ended(records, |writer| writer.seal())
+    }
+
+    /// The same with another end.
+    fn ended(
+        records: &[(u8, Vec<u8>)],
+        end: impl FnOnce(&mut SnapshotWriter) -> Result<()>,
+    ) -> SimDisk {
         let disk = SimDisk::new();
         let mut writer = writer(&disk);
         let base = writer.base;
@@ -228,7 +236,7 @@ mod tests {
             writer.record.start().extend_from_slice(body);
             writer.put(*kind);
         }
-        writer.seal().unwrap();
+        end(&mut writer).unwrap();
         writer.finish(&disk, 9).unwrap();
         let covers = base.covers();
         disk.rename_file(&names::unfinished_snapshot(covers), &names::snapshot(covers));
@@ -297,6 +305,20 @@ mod tests {
         let error = read(&written(&[state(), values()])).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert!(error.position() > Some(u64::from(RECORDS_START)), "{error}");
+    }
+
+    #[test]
+    fn the_seal_is_the_end_of_the_file() {
+        let unsealed = ended(&[values()], |writer| writer.write_out(true).map(|_| ()));
+        let more = ended(&[values()], |writer| {
+            writer.seal()?;
+            writer.seal()
+        });
+        for disk in [unsealed, more] {
+            let error = read(&disk).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            assert!(error.message().contains("a record of the snapshot is damaged"), "{error}");
+        }
     }
 
     #[test]

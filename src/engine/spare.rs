@@ -173,9 +173,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{OnceLock, Weak};
+
+    use super::super::open::open;
     use super::*;
     use crate::io::sim::SimDisk;
-    use crate::options::SystemEnvironment;
+    use crate::key::{Commit, Durability, Key, NextOffset};
+    use crate::options::{Options, SystemEnvironment};
+    use crate::testkit::FixedEnvironment;
 
     const SIZE: u64 = 16 << 10;
 
@@ -222,5 +227,46 @@ mod tests {
         spare.stop();
         spare.serve();
         assert!(disk.dir().list().unwrap().is_empty());
+    }
+
+    /// Ends the thread that prepares a segment when it is about to.
+    #[derive(Debug, Default)]
+    struct Ending(OnceLock<Weak<Spare>>);
+
+    impl Environment for Ending {
+        fn now_ms(&self) -> i64 {
+            0
+        }
+
+        fn random(&self) -> u64 {
+            self.0.get().and_then(Weak::upgrade).into_iter().for_each(|spare| spare.stop());
+            1
+        }
+    }
+
+    #[test]
+    fn what_is_wanted_is_prepared_without_anybody_waiting_for_it() {
+        let (disk, environment) = (SimDisk::new(), Arc::<Ending>::default());
+        let spare = Arc::new(Spare::new(disk.dir(), Arc::clone(&environment) as _, 7, 3));
+        environment.0.set(Arc::downgrade(&spare)).unwrap();
+        spare.want(SIZE);
+        spare.serve();
+        assert_eq!(disk.contents(names::SPARE).map(|bytes| bytes.len() as u64), Some(SIZE));
+    }
+
+    #[test]
+    fn the_next_segment_is_wanted_when_half_of_the_active_one_is_full() {
+        let options = Options::new().environment(FixedEnvironment::new(1));
+        let engine = open(SimDisk::new().dir(), &options).unwrap();
+        let mut filled = [0; 2];
+        while engine.log().unwrap().segments().0 == 1 {
+            let position = engine.log().unwrap().tail_bytes();
+            assert_eq!(engine.spare.is_wanted(), position > 32 << 10, "{position}");
+            filled[usize::from(engine.spare.is_wanted())] += 1;
+            let commit = Commit::new(NextOffset(1));
+            engine.commit(Key::new("g", "t", 0), commit, Durability::Buffered).unwrap();
+        }
+        assert!(filled[0] > 100 && filled[1] > 100, "{filled:?}");
+        assert!(!engine.spare.is_wanted(), "this one is as good as empty");
     }
 }

@@ -182,7 +182,29 @@ mod tests {
     use super::*;
     use crate::key::{Commit, Durability, Key, NextOffset};
     use crate::options::Options;
-    use crate::testkit::SimDisk;
+    use crate::testkit::{Op, SimDisk};
+
+    #[test]
+    fn a_mark_is_written_when_there_was_nothing_to_flush_and_once() {
+        let disk = SimDisk::new();
+        let engine = open(disk.dir(), &Options::new()).unwrap();
+        let (key, commit) = (Key::new("g", "t", 0), Commit::new(NextOffset(1)));
+        let done = |engine: &Engine| {
+            let before = (disk.operations_of(Op::Write), disk.operations_of(Op::SyncFile));
+            engine.flush_or_mark().unwrap();
+            let after = (disk.operations_of(Op::Write), disk.operations_of(Op::SyncFile));
+            (after.0 - before.0, after.1 - before.1, engine.flushing.count.load(Ordering::Relaxed))
+        };
+        assert_eq!(done(&engine), (0, 0, 0), "a new store has nothing to state");
+        engine.commit(key, commit, Durability::Buffered).unwrap();
+        assert_eq!(done(&engine), (0, 1, 1), "a flush");
+        assert_eq!(done(&engine), (1, 2, 1), "a mark behind a flush");
+        assert_eq!(done(&engine), (0, 0, 1), "it states all there is");
+        engine.close().unwrap();
+        // An open states itself how far the log is durable.
+        let engine = open(disk.dir(), &Options::new()).unwrap();
+        assert_eq!(done(&engine), (0, 0, 0));
+    }
 
     #[test]
     fn nothing_is_written_behind_the_mark_of_a_close() {

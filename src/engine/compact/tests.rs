@@ -1,7 +1,14 @@
 //! What decides when to compact, and what is told of it.
 
+use super::super::open::open;
 use super::*;
+use crate::batch::CommitBatch;
+use crate::format::names::FileName;
 use crate::index::Value;
+use crate::key::{Commit, Durability, Key, NextOffset};
+use crate::options::Options;
+use crate::state::StateOwner;
+use crate::testkit::{FixedEnvironment, Op, SimDisk};
 
 /// An index with so many keys.
 fn index_of(keys: i32) -> Index {
@@ -75,4 +82,74 @@ fn the_stats_add_up_and_a_success_ends_a_failure() {
         assert_eq!((stats.completed, stats.bytes_written), (completed, bytes));
         assert_eq!((stats.failure, stats.last), (None, Some(report(completed * 100))));
     }
+}
+
+/// Closes a store that has one key and a log of so many bytes, and returns the lengths of the segments and
+/// of the snapshots that it leaves. No thread prepares a segment or compacts meanwhile.
+fn closed_with(log_bytes: u64) -> [Vec<usize>; 2] {
+    let disk = SimDisk::new();
+    let options = Options::new().environment(FixedEnvironment::new(1));
+    let engine = open(disk.dir(), &options).unwrap();
+    let left = || log_bytes - engine.log().unwrap().tail_bytes();
+    let commit = |metadata: u64| {
+        let (before, metadata) = (left(), "x".repeat(metadata as usize));
+        let commit = Commit::new(NextOffset(1)).metadata(&metadata);
+        engine.commit(Key::new("g", "t", 0), commit, Durability::Buffered).unwrap();
+        before - left()
+    };
+    for segments in 1..3 {
+        engine.spare.make_ready(2 << 20).unwrap();
+        while engine.log().unwrap().segments().0 == segments && segments == 1 {
+            commit(1000);
+        }
+    }
+    let len = commit(1000);
+    while left() > 2 * len {
+        commit(1000);
+    }
+    commit(1000 + left() - len);
+    assert_eq!(left(), 0);
+    engine.close().unwrap();
+    let lens = |kind: fn(&FileName) -> bool| {
+        let files = disk.files().into_iter();
+        let files =
+            files.filter(|name| crate::format::names::parse(name).is_some_and(|n| kind(&n)));
+        files.map(|name| disk.contents(&name).unwrap().len()).collect()
+    };
+    [
+        lens(|name| matches!(name, FileName::Segment(_))),
+        lens(|name| matches!(name, FileName::Snapshot(_))),
+    ]
+}
+
+#[test]
+fn a_close_compacts_what_takes_longer_to_read_and_leaves_a_short_segment() {
+    let [segments, snapshots] = closed_with(1 << 20);
+    assert_eq!((segments, snapshots.len()), (vec![64 << 10, 2 << 20], 0), "read in no time");
+    let [segments, snapshots] = closed_with((1 << 20) + 4);
+    // The next session does not go on in the large one that was ready.
+    assert_eq!((segments, snapshots.len()), (vec![64 << 10], 1));
+}
+
+#[test]
+fn a_long_snapshot_is_flushed_now_and_then() {
+    const STATE: usize = 1 << 20;
+    let flushes = |states: i32| {
+        let disk = SimDisk::new();
+        let options = Options::new().environment(FixedEnvironment::new(1));
+        let engine = open(disk.dir(), &options).unwrap();
+        let mut batch = CommitBatch::new("g");
+        for part in 0..states {
+            batch.clear();
+            batch.put_state(StateOwner::Acks, "state", part, &[7; STATE]);
+            engine.commit_batch(&batch, Durability::Synced).unwrap();
+        }
+        let before = disk.operations_of(Op::SyncFile);
+        engine.compact(&mut |_| {}).unwrap();
+        disk.operations_of(Op::SyncFile) - before
+    };
+    let short = flushes(1);
+    let every = SYNC_EVERY as i32 / STATE as i32;
+    assert_eq!(flushes(every - 1), short);
+    assert_eq!(flushes(2 * every), short + 2);
 }

@@ -153,6 +153,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_state_has_already_is_not_appended_again() {
+        let some = |bytes: &[u8]| Some(bytes.to_vec());
+        for append in [(5, Append(b"b")), (10, Append(b"b"))] {
+            // A later file has it first, or the other way round.
+            assert_eq!(left(&[(10, Put(b"ab")), append], &[]), (10, some(b"ab")));
+            assert_eq!(left(&[append, (10, Put(b"ab"))], &[]), (10, some(b"ab")));
+        }
+        // Something else of its record is in the gap, which was read itself.
+        assert_eq!(left(&[(5, Put(b"a")), (8, Append(b"b"))], &[(8, 8)]), (8, some(b"ab")));
+    }
+
+    #[test]
+    fn a_state_is_as_long_as_it_may_be_and_no_longer() {
+        let half = vec![7; 5000];
+        let both = Some(vec![7; 10_000]);
+        assert_eq!(left(&[(2, Put(&half)), (4, Append(&half))], &[]), (4, both));
+        let most = vec![7; MAX_STATE_BYTES];
+        let known = |more: &[u8]| left(&[(2, Put(&most[1..])), (4, Append(more))], &[]).0;
+        assert_eq!((known(b"b"), known(b"bb")), (4, 2));
+    }
+
+    #[test]
     fn a_snapshot_vouches_for_the_seqs_that_it_covers() {
         let mut states = HarvestedStates::default();
         states.change(ID, Append(b"old"), 2);
