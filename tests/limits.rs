@@ -204,20 +204,28 @@ fn what_is_refused_leaves_nothing_behind() {
 #[test]
 fn a_batch_may_take_all_of_a_segment() {
     const SIZE: usize = 16 << 10;
-    let mut fits = 0;
-    for words in 0.. {
-        let disk = SimDisk::new();
-        let options = Options::new().background(false).segment_size(SIZE as u64);
-        let store = options.max_metadata_bytes(SIZE).open_in(disk.dir()).unwrap();
-        let text = "x".repeat(12_000 + 4 * words);
-        let commit = Commit::new(NextOffset(1)).metadata(&text);
-        if let Err(error) = store.commit(Key::new("g", "t", 0), commit) {
-            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
-            break;
+    // The first one, and one that the log has to roll over to.
+    for before in [0, 2] {
+        let mut fits = 0;
+        for words in 0.. {
+            let disk = SimDisk::new();
+            let options = Options::new().background(false).segment_size(SIZE as u64);
+            let store = options.max_metadata_bytes(SIZE).open_in(disk.dir()).unwrap();
+            for _ in 0..before {
+                let text = "x".repeat(4_000);
+                let commit = Commit::new(NextOffset(1)).metadata(&text);
+                store.commit(Key::new("g", "t", 0), commit).unwrap();
+            }
+            let text = "x".repeat(12_000 + 4 * words);
+            let commit = Commit::new(NextOffset(1)).metadata(&text);
+            if let Err(error) = store.commit(Key::new("g", "t", 0), commit) {
+                assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+                break;
+            }
+            let name = disk.files().into_iter().rfind(|name| name.ends_with(".log")).unwrap();
+            fits = *record_bounds(&disk.contents(&name).unwrap()).last().unwrap();
         }
-        let name = disk.files().into_iter().rfind(|name| name.ends_with(".log")).unwrap();
-        fits = *record_bounds(&disk.contents(&name).unwrap()).last().unwrap();
+        // A seal of 28 bytes has to follow.
+        assert_eq!(fits + 28, SIZE, "behind {before} others");
     }
-    // A seal of 28 bytes has to follow.
-    assert_eq!(fits + 28, SIZE);
 }

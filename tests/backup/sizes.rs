@@ -1,6 +1,7 @@
 //! What a backup counts and tells, and files of more than one piece.
 
-use pagemark::{Key, NextOffset, verify};
+use pagemark::testkit::SimDisk;
+use pagemark::{Commit, CommitBatch, Key, NextOffset, verify};
 
 use crate::support::{observe, options};
 
@@ -98,4 +99,22 @@ fn a_copy_that_is_shorter_than_a_page_is_made_anew() {
     let again = store.backup(&dest).unwrap();
     assert_eq!((again.files_copied, again.files_kept), (first.files_copied, 0));
     assert!(verify(&dest).unwrap().is_clean());
+}
+
+#[test]
+fn the_copy_of_a_segment_without_changes_is_kept() {
+    let store = options(1).open_in(SimDisk::new().dir()).unwrap();
+    let dest = SimDisk::new();
+    // Seals a segment that nothing was committed to, and goes on in one of the usual size.
+    store.backup_in(&dest).unwrap();
+    let mut batch = CommitBatch::new("g");
+    let text = "x".repeat(4000);
+    for partition in 0..3 {
+        batch.commit("t", partition, Commit::new(NextOffset(1)).metadata(&text));
+    }
+    // So there are two such segments, and the seq that the first one left out was never committed.
+    store.commit_batch(&batch).unwrap();
+    let copied = store.backup_in(&dest).unwrap().files_copied;
+    let again = store.backup_in(&dest).unwrap();
+    assert_eq!((again.files_copied, again.files_kept), (0, copied + 1), "{again:?}");
 }
