@@ -164,15 +164,19 @@ impl Engine {
         self.compact_at(Pace::Fast, progress)
     }
 
-    /// Compacts before a close, if that takes less than reading the log at the next open will.
+    /// Compacts before a close, if that takes next to no time, or less than reading the log at the next
+    /// open will.
     pub(super) fn compact_before_close(&self) {
         /// A log up to this size is read in no time.
         const SHORT: u64 = 1 << 20;
+        /// A snapshot up to this size is written in no time.
+        const SMALL: u64 = 16 << 20;
         let by_itself = self.options.background && self.options.auto_compact;
-        let tail_bytes = self.log().map_or(0, |log| log.tail_bytes());
         // A store that is only dropped is not kept waiting: its threads are stopped already.
         let by_itself = by_itself && !self.compaction.signal.is_stopped();
-        if by_itself && tail_bytes > SHORT.max(self.compaction.live_bytes(&self.index)) {
+        let live = self.compaction.live_bytes(&self.index);
+        let longest = if live <= SMALL { SHORT } else { live };
+        if by_itself && self.log().map_or(0, |log| log.tail_bytes()) > longest {
             // Without a snapshot the log is as good as ever.
             let _ = self.compact_at(Pace::Closing, &mut |_| {});
         }

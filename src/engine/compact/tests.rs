@@ -132,6 +132,33 @@ fn a_close_compacts_what_takes_longer_to_read_and_leaves_a_short_segment() {
 }
 
 #[test]
+fn a_close_compacts_a_short_log_only_if_little_lives() {
+    let snapshots = |keys: i32, commits: i32| {
+        let disk = SimDisk::new();
+        let options = Options::new().environment(FixedEnvironment::new(1));
+        let options = options.max_metadata_bytes(60 << 10);
+        let engine = open(disk.dir(), &options).unwrap();
+        let metadata = "x".repeat(60 << 10);
+        let commit = |partition| {
+            let commit = Commit::new(NextOffset(1)).metadata(&metadata);
+            engine.commit(Key::new("g", "t", partition), commit, Durability::Buffered).unwrap();
+        };
+        (0..keys).for_each(commit);
+        engine.compact(&mut |_| {}).unwrap();
+        let first = disk.files();
+        (0..commits).for_each(|_| commit(0));
+        engine.close().unwrap();
+        disk.files()
+            .iter()
+            .filter(|name| name.ends_with(".snapshot") && !first.contains(name))
+            .count()
+    };
+    // Each has 60 KiB.
+    assert_eq!([snapshots(32, 8), snapshots(32, 18), snapshots(260, 18)], [0, 1, 1]);
+    assert_eq!([snapshots(280, 18), snapshots(280, 250), snapshots(280, 300)], [0, 0, 1]);
+}
+
+#[test]
 fn a_long_snapshot_is_flushed_now_and_then() {
     const STATE: usize = 1 << 20;
     let flushes = |states: i32| {
