@@ -47,10 +47,7 @@ fn change(disk: &SimDisk, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
 }
 
 fn bounds(disk: &SimDisk, name: &str) -> Vec<usize> {
-    let mut bytes = disk.contents(name).unwrap();
-    // A segment may be full to its last byte.
-    bytes.resize(bytes.len() + 16, 0);
-    record_bounds(&bytes)
+    record_bounds(&disk.contents(name).unwrap())
 }
 
 /// The findings: what, how bad, in which file, and where.
@@ -158,11 +155,11 @@ fn what_is_lost_and_what_else_is_wrong_is_told_with_its_place() {
     assert!(damaged.delete("LOCK"));
     assert_eq!(report(&damaged).store_id, report(&disk).store_id);
 
-    // One that is missing between two others, and one that was cut.
+    // One that is missing between two others, and one that was extended.
     let missing = disk.deep_clone();
     change(&missing, &logs[0], |bytes| bytes[first + 20] ^= 1);
     missing.delete(&logs[2]);
-    change(&missing, &logs[4], |bytes| bytes.truncate(8192));
+    change(&missing, &logs[4], |bytes| bytes.resize(17 << 10, 0));
     let lost = [
         damage(FindingKind::Lost, &logs[0], first),
         damage(FindingKind::Lost, &logs[3], 4096),

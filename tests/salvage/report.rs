@@ -4,7 +4,10 @@ use std::io;
 use std::ops::Range;
 
 use pagemark::testkit::{SimDisk, salvage_in};
-use pagemark::{Commit, Gap, Key, NextOffset, OffsetStore, SalvageReport, SalvagedKey, Verdict};
+use pagemark::{
+    Commit, CommitBatch, Gap, Key, NextOffset, OffsetStore, SalvageReport, SalvagedKey, StateOwner,
+    Verdict,
+};
 
 use crate::hooked::{Call, Hooked};
 use crate::support::{observe, options, record_bounds};
@@ -59,10 +62,7 @@ fn flip(disk: &SimDisk, name: &str, at: usize) {
 }
 
 fn bounds(disk: &SimDisk, name: &str) -> Vec<usize> {
-    let mut bytes = disk.contents(name).unwrap();
-    // Something blank, where a snapshot ends with its last record.
-    bytes.resize(bytes.len() + 16, 0);
-    record_bounds(&bytes)
+    record_bounds(&disk.contents(name).unwrap())
 }
 
 fn snapshot_of(disk: &SimDisk) -> String {
@@ -231,6 +231,25 @@ fn a_sector_that_the_device_does_not_give_may_have_held_anything() {
     assert_eq!(behind(16_000..16_001), (4096, 1));
     let (skipped, ends) = behind(5000..5001);
     assert!(skipped >= 4096 && ends == 0, "{skipped}, {ends}");
+}
+
+#[test]
+fn a_sector_of_zeros_that_a_record_has_read_without_it_costs_nothing() {
+    // A state of zeros, of such a length that its record ends with a sector.
+    let zeros = |len: usize| {
+        let disk = SimDisk::new();
+        let store = options(1).open_in(disk.dir()).unwrap();
+        let mut batch = CommitBatch::new("g");
+        batch.put_state(StateOwner::Application, "state", 0, &vec![0; len]);
+        store.commit_batch(&batch).unwrap();
+        disk.process_crash()
+    };
+    let end = *bounds(&zeros(8000), FIRST).last().unwrap();
+    let disk = zeros(8000 + 12_288 - end);
+    assert_eq!(bounds(&disk, FIRST).last(), Some(&12_288));
+    let (report, _) = salvaged_from(&with_bad(&disk, FIRST, 8192..12_288));
+    assert_eq!((report.states_exact, report.bytes_skipped), (1, 4096));
+    assert!(report.gaps.is_empty(), "{report:#?}");
 }
 
 #[test]

@@ -89,11 +89,12 @@ pub fn check_files(disk: &SimDisk, context: &dyn std::fmt::Debug) {
     }
 }
 
-/// Where the records of a segment begin and end, read as `docs/format.md` says.
+/// Where the records of a file begin and end, read as `docs/format.md` says.
 pub fn record_bounds(bytes: &[u8]) -> Vec<usize> {
     let mut bounds = vec![4096];
     let mut at = 4096;
-    while bytes[at + 4] != 0 {
+    // A segment may be full to its last byte, and a snapshot always is.
+    while bytes.get(at + 4).is_some_and(|kind| *kind != 0) {
         let words = u32::from_le_bytes([bytes[at + 5], bytes[at + 6], bytes[at + 7], 0]);
         at += words as usize * 4;
         bounds.push(at);
