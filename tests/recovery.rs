@@ -5,6 +5,8 @@ mod support;
 
 #[path = "recovery/reads.rs"]
 mod reads;
+#[path = "recovery/stated.rs"]
+mod stated;
 
 use std::time::Duration;
 

@@ -118,3 +118,28 @@ fn a_closed_store_is_flushed_no_more_than_an_empty_one_when_it_is_opened() {
         assert_eq!(flushes(commits, sealed), least, "{commits} commits, {sealed}");
     }
 }
+
+#[test]
+fn segments_that_are_known_to_be_durable_are_not_flushed_again_by_an_open() {
+    // So many segments are sealed while a snapshot is written, which states how far the log is durable.
+    let flushes = |commits: i32| {
+        let disk = SimDisk::new();
+        let store = options(1).open_in(disk.dir()).unwrap();
+        store.commit(Key::new("g", "t", 0), NextOffset(1)).unwrap();
+        let mut is_first = true;
+        let progress = |_| {
+            let commits = if std::mem::take(&mut is_first) { commits } else { 0 };
+            for partition in 0..commits {
+                store.commit(Key::new("g", "t", partition), NextOffset(2)).unwrap();
+            }
+        };
+        store.compact_with(progress).unwrap();
+        store.close().unwrap();
+        let before = disk.operations_of(Op::SyncFile);
+        options(1).open_in(disk.dir()).unwrap();
+        (segments(&disk).len(), disk.operations_of(Op::SyncFile) - before)
+    };
+    let ((few, least), (many, found)) = (flushes(0), flushes(2000));
+    assert!(many > few + 2, "{few} segments, {many} segments");
+    assert_eq!(found, least);
+}
