@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use pagemark::testkit::{SimDisk, salvage_in};
 use pagemark::{
-    Commit, CommitBatch, Gap, Key, NextOffset, OffsetStore, SalvageReport, SalvagedKey, StateOwner,
+    Commit, CommitBatch, Key, NextOffset, OffsetStore, SalvageReport, SalvagedKey, StateOwner,
     Verdict,
 };
 
@@ -49,10 +49,11 @@ fn salvaged_from(from: &Hooked) -> (SalvageReport, usize) {
 
 /// The gaps, by the names of the files.
 fn gaps(report: &SalvageReport) -> Vec<(&str, u64, u64)> {
-    let name = |gap: &'_ Gap| (gap.from.get(), gap.to.get());
-    let path = |gap: &'_ Gap| gap.path.file_name().unwrap().to_str().unwrap().to_owned();
-    let leak = |text: String| &*text.leak();
-    report.gaps.iter().map(|gap| (leak(path(gap)), name(gap).0, name(gap).1)).collect()
+    let gaps = report.gaps.iter().map(|gap| {
+        let name = gap.path.file_name().unwrap().to_str().unwrap();
+        (name, gap.from.get(), gap.to.get())
+    });
+    gaps.collect()
 }
 
 fn flip(disk: &SimDisk, name: &str, at: usize) {
