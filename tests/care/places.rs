@@ -270,15 +270,12 @@ fn a_record_that_is_copied_while_it_is_written_is_looked_at_again() {
     // The first time that all of it is read it is not whole yet.
     let file = disk.dir().open(&name, Access::Write).unwrap();
     let is_whole = AtomicBool::new(false);
-    let dir = Hooked::new(disk.dir(), move |call| match call {
-        Call::Read(of, bytes, _)
-            if of == name && bytes.start == 0 && bytes.end == whole.len() as u64 =>
-        {
-            if !is_whole.swap(true, Ordering::Relaxed) {
-                file.write_at(at as u64, &whole[at..=at]).unwrap();
-            }
+    let dir = Hooked::new(disk.dir(), move |call| {
+        let reads_all = matches!(call, Call::Read(of, bytes, _)
+            if of == name && bytes.start == 0 && bytes.end == whole.len() as u64);
+        if reads_all && !is_whole.swap(true, Ordering::Relaxed) {
+            file.write_at(at as u64, &whole[at..=at]).unwrap();
         }
-        _ => {}
     });
     let report = verify_in(&*dir).unwrap();
     assert!(report.findings.is_empty(), "{report:#?}");
