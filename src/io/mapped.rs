@@ -120,7 +120,10 @@ impl MappedFile {
         #[cfg(target_os = "linux")]
         return self.map.advise_range(memmap2::Advice::PopulateWrite, start, end - start).is_ok();
         #[cfg(not(target_os = "linux"))]
-        return false;
+        {
+            let _ = (start, end);
+            false
+        }
     }
 
     /// Brings all of the file into memory, so that no write has to wait for that. Only about speed.
@@ -144,6 +147,8 @@ impl MappedFile {
             // Only speed depends on it, so a failure means nothing.
             let _ = unsafe { self.map.unchecked_advise_range(DontNeed, start, end - start) };
         }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (start, end);
     }
 
     /// Asks for the memory at `position`, which is about to be written. It has left the caches since
