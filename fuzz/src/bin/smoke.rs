@@ -13,7 +13,8 @@ use pagemark::testkit::{Lots, mix};
 use pagemark_fuzz::{TARGETS, Target};
 
 const USAGE: &str = "\
-usage: smoke [SECONDS [TARGET [SEED]]]   runs each target, or one, for so long; 5 if not given
+usage: smoke                             tries as many inputs of each target as on every commit
+       smoke SECONDS [TARGET [SEED]]     runs each target, or one, for so long
        smoke replay TARGET FILE          runs one input
        smoke shrink TARGET FILE          makes an input that fails as short as it can";
 const LONGEST_INPUT: usize = 1024;
@@ -29,10 +30,10 @@ fn main() -> ExitCode {
         ["shrink", name, file] => {
             target(name).zip(fs::read(file).ok()).map(|(target, input)| shrink(target, input, file))
         }
-        [] => fuzz("5", None, "1"),
-        [seconds] => fuzz(seconds, None, "1"),
-        [seconds, name] => fuzz(seconds, Some(name), "1"),
-        [seconds, name, seed] => fuzz(seconds, Some(name), seed),
+        [] => Some(run_all(&TARGETS, |target| run(target, Length::Executions(target.check), 1))),
+        [seconds] => fuzz(seconds, &TARGETS, "1"),
+        [seconds, name] => target(name).and_then(|target| fuzz(seconds, [target], "1")),
+        [seconds, name, seed] => target(name).and_then(|target| fuzz(seconds, [target], seed)),
         _ => None,
     };
     match passed {
@@ -49,29 +50,45 @@ fn target(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
 }
 
-/// Runs the targets. False if an input made one panic.
-fn fuzz(seconds: &str, name: Option<&str>, seed: &str) -> Option<bool> {
-    let (seconds, seed) = (seconds.parse().ok()?, seed.parse().ok()?);
-    let chosen: Vec<_> =
-        TARGETS.iter().filter(|target| name.is_none_or(|name| name == target.name)).collect();
-    if chosen.is_empty() {
-        return None;
-    }
-    let runs = chosen.into_iter().map(|target| run(target, Duration::from_secs(seconds), seed));
-    // All of them run, also when one has failed.
-    Some(runs.fold(true, |passed, this| passed & this))
+/// When a run ends.
+enum Length {
+    /// After so many inputs, which are the same on every machine.
+    Executions(u64),
+    Time(Duration),
 }
 
-fn run(target: &Target, time: Duration, seed: u64) -> bool {
+/// Runs targets for some seconds each.
+fn fuzz(
+    seconds: &str,
+    targets: impl IntoIterator<Item = &'static Target>,
+    seed: &str,
+) -> Option<bool> {
+    let (seconds, seed) = (seconds.parse().ok()?, seed.parse().ok()?);
+    Some(run_all(targets, |target| run(target, Length::Time(Duration::from_secs(seconds)), seed)))
+}
+
+/// Runs all of these, also when one has failed. False if an input made one panic.
+fn run_all(
+    targets: impl IntoIterator<Item = &'static Target>,
+    run: impl Fn(&Target) -> bool,
+) -> bool {
+    targets.into_iter().map(run).fold(true, |passed, this| passed & this)
+}
+
+fn run(target: &Target, length: Length, seed: u64) -> bool {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let corpus = corpus(&here.join("corpus").join(target.name));
     let mut lots = Lots(mix(seed));
     let started = Instant::now();
     let mut executions = 0_u64;
     for round in 0.. {
+        let is_over = match length {
+            Length::Executions(most) => executions >= most,
+            Length::Time(time) => started.elapsed() >= time,
+        };
         let input = match corpus.get(round) {
             Some(input) => input.clone(),
-            None if started.elapsed() >= time => break,
+            None if is_over => break,
             None => mutate(&corpus, &mut lots),
         };
         executions += 1;

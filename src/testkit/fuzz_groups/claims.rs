@@ -26,7 +26,7 @@ const SILENCE_MS: i64 = 50_000;
 
 /// Plays a group above a store, and compares what it lets pass and shows with what was told.
 pub(in crate::testkit) fn fuzz_claims(input: &[u8]) {
-    let mut input = Input { bytes: input };
+    let mut input = Input::new(input);
     let options = Options::new().background(false).segment_size(16 << 10);
     let Ok(sim) = GroupSim::open(1, options, CoordinatorConfig::new()) else { return };
     let mut game = Claims { sim, told: Told::default(), handles: Vec::new() };

@@ -45,7 +45,7 @@ impl Asked {
 
 pub(in crate::testkit) struct Classic {
     group: ClassicGroup,
-    /// Requests have numbers of their own, and so have new members.
+    /// Requests have numbers of their own.
     requests: u64,
     waiting: BTreeMap<RequestId, Asked>,
     /// What is let out when the records are stored.
@@ -239,7 +239,7 @@ impl Classic {
         if join.session_timeout_ms >= SESSIONS_MS.0 {
             self.told.asks(&join.member_id, join.session_timeout_ms);
         }
-        self.group.join(now_ms, join, self.requests.into())
+        self.group.join(now_ms, join, input.random())
     }
 
     fn sync(&mut self, now_ms: i64, member: MemberIdentity, input: &mut Input<'_>) -> Step {

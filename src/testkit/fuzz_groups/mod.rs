@@ -6,7 +6,7 @@ mod modern;
 
 use std::collections::BTreeMap;
 
-use super::fuzz_record::take;
+use super::{fuzz_record::take, mix};
 use crate::Result;
 
 pub(super) use claims::fuzz_claims;
@@ -56,7 +56,7 @@ pub(super) trait Game: Sized {
 
 /// Plays a group, changes what is stored of it, and goes on with what that opens as.
 pub(super) fn fuzz_group<G: Game>(input: &[u8]) {
-    let mut input = Input { bytes: input };
+    let mut input = Input::new(input);
     let (mut states, mut now_ms) = (States::new(), 0);
     let mut earlier: Vec<(String, Vec<u8>)> = Vec::new();
     let Ok(mut game) = G::open(&states, now_ms) else { return };
@@ -133,9 +133,22 @@ fn edit(states: &mut States, earlier: &[(String, Vec<u8>)], input: &mut Input<'_
 /// Bytes that choices are made with. When they are used up, every choice is the first one.
 pub(super) struct Input<'a> {
     bytes: &'a [u8],
+    /// How many ids it has made up.
+    ids: u64,
 }
 
 impl Input<'_> {
+    fn new(bytes: &[u8]) -> Input<'_> {
+        Input { bytes, ids: 0 }
+    }
+
+    /// A number for the id of a new member, which no other coordinator has given out before, and which
+    /// is not like another.
+    fn random(&mut self) -> u128 {
+        self.ids += 1;
+        u128::from(mix(self.ids)) << 64 | u128::from(self.ids)
+    }
+
     fn byte(&mut self) -> u8 {
         let [byte] = take(&mut self.bytes);
         byte

@@ -30,9 +30,7 @@ pub(super) struct Told {
     names: BTreeMap<String, Who>,
     /// The member id that the process with a group instance id was told last.
     processes: BTreeMap<Who, String>,
-    /// Who may know of its member id: those that there were first, and whoever was told of it since.
-    known: BTreeSet<String>,
-    /// Who was a member when it was last looked, and who of those that are known is none any more.
+    /// Who was a member when it was last looked, and who is none any more.
     members: BTreeSet<String>,
     gone: BTreeSet<String>,
     /// The shortest session that each member has ever asked for.
@@ -53,7 +51,6 @@ impl Told {
             shares: BTreeMap::new(),
             names: BTreeMap::new(),
             processes: BTreeMap::new(),
-            known: ids(group),
             members: ids(group),
             gone: BTreeSet::new(),
             sessions: BTreeMap::new(),
@@ -103,7 +100,6 @@ impl Told {
         assert!(is_same, "{joined:?} in the generation of {first:?}");
         let id = &joined.member_id;
         assert!(!self.gone.contains(id), "{joined:?} came back");
-        self.known.insert(id.clone());
         let sees_itself = joined.members.iter().any(|member| member.member.member_id == *id);
         assert!(sees_itself || joined.members.is_empty(), "{joined:?} is not its own member");
         let member = group.members.iter().find(|member| member.member.member_id == *id);
@@ -119,7 +115,6 @@ impl Told {
         if refusal.error == GroupError::MemberIdRequired {
             let id = &refusal.member_id;
             assert!(!self.members.contains(id) && !self.gone.contains(id), "{id:?} is somebody's");
-            self.known.insert(id.clone());
             self.clients.push((MemberIdentity::dynamic(id), 0));
         }
     }
@@ -184,9 +179,7 @@ impl Told {
             assert!(group.generation >= self.newest, "{group:?} is behind {}", self.newest);
         }
         let now = ids(live);
-        // An id of which nobody was told is lost with its coordinator, and may be given out by the next.
-        let left = self.members.difference(&now).filter(|id| self.known.contains(*id));
-        self.gone.extend(left.cloned());
+        self.gone.extend(self.members.difference(&now).cloned());
         for back in [&now, &ids(reopened)] {
             let back: Vec<_> = self.gone.intersection(back).collect();
             assert!(back.is_empty(), "{back:?} came back");
