@@ -178,6 +178,8 @@ impl Told {
         for group in [live, reopened] {
             assert!(group.generation >= self.newest, "{group:?} is behind {}", self.newest);
         }
+        // A process may be a member and its coordinator die before it is told.
+        self.learn_names(live);
         let now = ids(live);
         self.gone.extend(self.members.difference(&now).cloned());
         for back in [&now, &ids(reopened)] {
