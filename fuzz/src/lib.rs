@@ -1,6 +1,6 @@
 //! The bodies of the fuzz targets: functions of bytes that panic when the engine is wrong.
 //!
-//! `fuzz_targets/` hands them to libFuzzer, `src/bin/smoke.rs` runs them without it.
+//! `fuzz_targets/` hands them to libFuzzer, `examples/smoke.rs` runs them without it.
 
 mod input;
 mod model;
