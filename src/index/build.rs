@@ -36,7 +36,11 @@ pub(crate) struct Builder {
     topic: String,
     /// The partition that was set last in it, or -1.
     last: i64,
+    /// How many keys the groups before have.
     keys: u64,
+    /// How many keys and topics the group has that was begun last.
+    group_keys: u64,
+    group_topics: usize,
     pack: usize,
 }
 
@@ -58,6 +62,8 @@ impl Builder {
             topic: String::new(),
             last: -1,
             keys: 0,
+            group_keys: 0,
+            group_topics: 0,
             pack,
         }
     }
@@ -77,11 +83,11 @@ impl Builder {
             self.end_pack();
         }
         if group_order == Ordering::Less {
+            self.end_group();
             let hash = self.index.hasher.one(group);
             self.groups.push((hash, Arc::new(Group::new(group.into()))));
         }
-        let Some((_, of)) = self.groups.last() else { return false };
-        of.uses().fetch_add(1, Relaxed);
+        self.group_topics += 1;
         // The groups of a file are fewer than this type can count.
         self.packer.topic((self.groups.len() - 1) as u32, name);
         self.topic.clear();
@@ -102,7 +108,9 @@ impl Builder {
         &mut self,
         values: impl Iterator<Item = Result<(i32, Value<'v>), E>>,
     ) -> Result<bool, E> {
-        let Some((_, group)) = self.groups.last() else { return Ok(false) };
+        if self.groups.is_empty() {
+            return Ok(false);
+        }
         let (before, mut last) = (self.packer.len(), self.last);
         for value in values {
             let (partition, value) = value?;
@@ -115,8 +123,7 @@ impl Builder {
         self.last = last;
         self.packer.end_values();
         let added = (self.packer.len() - before) as u64;
-        group.live().fetch_add(added, Relaxed);
-        self.keys += added;
+        self.group_keys += added;
         Ok(true)
     }
 
@@ -129,11 +136,12 @@ impl Builder {
 
     /// How many keys have a value.
     pub(crate) fn keys(&self) -> u64 {
-        self.keys
+        self.keys + self.group_keys
     }
 
     /// The index with everything that was set, and its writer.
     pub(crate) fn finish(mut self) -> (Index, Writer) {
+        self.end_group();
         self.end_pack();
         let Builder { mut index, writer, groups, places, .. } = self;
         add(&index.counts.keys, self.keys);
@@ -142,6 +150,17 @@ impl Builder {
         index.groups = Registry::of(groups);
         index.unpack_if(index.base.places(), |pack| pack.len() > LARGE);
         (index, writer)
+    }
+
+    /// Counts what the group has that was begun last. Once for all of it, since an atomic addition waits
+    /// for the stores before it, which are to new memory.
+    fn end_group(&mut self) {
+        if let Some((_, group)) = self.groups.last() {
+            group.uses().fetch_add(self.group_topics, Relaxed);
+            group.live().fetch_add(self.group_keys, Relaxed);
+        }
+        self.keys += self.group_keys;
+        (self.group_keys, self.group_topics) = (0, 0);
     }
 
     fn end_pack(&mut self) {
