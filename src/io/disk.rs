@@ -225,6 +225,10 @@ impl SegmentFile for DiskFile {
         self.direct.is_some()
     }
 
+    fn has_waited(&self) -> bool {
+        self.is_direct() && self.misses_left.load(Relaxed) < MISSES
+    }
+
     fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<()> {
         if !fits(self.size, position, into.len()) {
             return Err(io::ErrorKind::UnexpectedEof.into());

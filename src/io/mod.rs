@@ -126,6 +126,12 @@ pub trait SegmentFile: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Whether the device was waited for in a read, which will go for later reads too as a rule. What is
+    /// in the page cache is taken from there.
+    fn has_waited(&self) -> bool {
+        false
+    }
+
     /// Fills `into` from `position`. Reading past the end is an `UnexpectedEof` error. A device
     /// error is an error, never a signal.
     fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<()>;

@@ -1,5 +1,6 @@
 //! The bytes of a file behind its header, one piece after the other.
 
+use std::fmt;
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, Builder};
@@ -14,7 +15,8 @@ use crate::io::{DIRECT_ALIGN, SegmentFile};
 pub(crate) struct Way {
     /// How much at once.
     pub(crate) piece: usize,
-    /// Whether a second thread reads the next pieces meanwhile.
+    /// Whether a second thread reads the next pieces meanwhile, if the device is waited for or the file
+    /// is long.
     pub(crate) ahead: bool,
 }
 
@@ -22,9 +24,10 @@ impl Way {
     /// The right one for a file.
     ///
     /// A copy from the page cache should still be in the processor's cache when its records are read,
-    /// and a second thread for it would use up what it saves, since the bytes change caches. A device
-    /// is waited for: then pieces are large enough for its full speed, and read ahead; there are
-    /// some of them, so that reading and what is done with the records overlap.
+    /// and a second thread for it would use up most of what it saves, since the bytes change caches. A
+    /// device is waited for: then pieces are large enough for its full speed, and read ahead; there
+    /// are some of them, so that reading and what is done with the records overlap. Which of the two
+    /// it is shows when the file is read.
     pub(crate) fn of(file: &dyn SegmentFile) -> Way {
         const LEAST: usize = 256 << 10;
         const MOST: usize = 1 << 20;
@@ -44,22 +47,29 @@ pub(crate) fn read_records<R>(
     way: Way,
     then: impl FnOnce(&mut RecordReader<'_>) -> R,
 ) -> R {
-    let source = Source::new(file, way.piece);
     thread::scope(|scope| {
-        let mut pieces = Pieces { source, ahead: None, spare: None };
-        if way.ahead {
+        let begin = |next| {
+            let source = Source { file, next, piece: way.piece };
             let (full_sender, full) = sync_channel(AHEAD);
             let (empty, empty_receiver) = channel();
             let read = move || source.read_ahead(&full_sender, &empty_receiver);
             // Without a second thread it takes longer, and that is all.
-            if Builder::new().name("pagemark-read".into()).spawn_scoped(scope, read).is_ok() {
-                pieces.ahead = Some(Ahead { full, empty });
-            }
-        }
+            let begun = Builder::new().name("pagemark-read".into()).spawn_scoped(scope, read);
+            begun.ok().map(|_| Ahead { full, empty })
+        };
+        let begin: Option<&Begin<'_>> = if way.ahead { Some(&begin) } else { None };
+        let source = Source { file, next: u64::from(RECORDS_START), piece: way.piece };
+        let pieces = Pieces { source, begin, ahead: None, spare: None };
         // The reader is dropped before the scope ends, and that ends the thread.
         then(&mut RecordReader::new(file, header, pieces))
     })
 }
+
+/// Begins to read ahead from a position on.
+type Begin<'a> = dyn Fn(u64) -> Option<Ahead> + 'a;
+
+/// From here on the copies of a file that is in the page cache are worth a thread.
+const LONG: u64 = 16 << 20;
 
 /// How many pieces are read ahead of the one that is in use.
 const AHEAD: usize = 2;
@@ -92,7 +102,8 @@ impl Piece {
         let room = if position == u64::from(RECORDS_START) { 0 } else { Piece::ROOM };
         let most = room + DIRECT_ALIGN + len;
         if self.bytes.len() < most {
-            self.bytes.resize(most, 0);
+            // New memory, and none that grows: it is blank as it is and need not be touched.
+            self.bytes = vec![0; most];
         }
         let unaligned = self.bytes[room..].as_ptr().addr();
         self.start = room + unaligned.wrapping_neg() % DIRECT_ALIGN;
@@ -126,11 +137,7 @@ struct Source<'a> {
     piece: usize,
 }
 
-impl<'a> Source<'a> {
-    fn new(file: &'a dyn SegmentFile, piece: usize) -> Source<'a> {
-        Source { file, next: u64::from(RECORDS_START), piece }
-    }
-
+impl Source<'_> {
     /// How long the next piece is.
     fn len(&self) -> usize {
         let left = self.file.size().saturating_sub(self.next);
@@ -156,9 +163,10 @@ impl<'a> Source<'a> {
 }
 
 /// The pieces of a file, in order.
-#[derive(Debug)]
 pub(super) struct Pieces<'a> {
     source: Source<'a>,
+    /// To be called when the device had to be waited for, or there is much to copy.
+    begin: Option<&'a Begin<'a>>,
     ahead: Option<Ahead>,
     /// Memory for the next piece.
     spare: Option<Piece>,
@@ -178,6 +186,10 @@ impl Pieces<'_> {
         if len == 0 {
             return Ok(None);
         }
+        let is_slow = self.source.file.has_waited() || self.source.next >= LONG;
+        if is_slow && let Some(begin) = self.begin.take() {
+            self.ahead = begin(self.source.next);
+        }
         let Some(ahead) = &self.ahead else {
             let spare = self.spare.take().unwrap_or_default();
             return self.source.read(spare).map(Some);
@@ -195,5 +207,11 @@ impl Pieces<'_> {
             Some(ahead) => drop(ahead.empty.send(piece)),
             None => self.spare = Some(piece),
         }
+    }
+}
+
+impl fmt::Debug for Pieces<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pieces").field("source", &self.source).finish_non_exhaustive()
     }
 }

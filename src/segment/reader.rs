@@ -132,6 +132,8 @@ mod tests {
     use crate::format::record::{RecordBuffer, Seed, Start, kind};
     use crate::io::sim::{Op, SimDisk};
     use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::Relaxed;
 
     const SIZE: u64 = 1 << 20;
     const SMALL: Way = Way { piece: 4096, ahead: false };
@@ -158,6 +160,39 @@ mod tests {
         (file, at)
     }
 
+    /// A file that is read from a device once so many reads came from the page cache.
+    #[derive(Debug)]
+    struct Waiting(Arc<dyn SegmentFile>, AtomicUsize);
+
+    impl Waiting {
+        fn after(reads: usize, file: &Arc<dyn SegmentFile>) -> Waiting {
+            Waiting(Arc::clone(file), AtomicUsize::new(reads))
+        }
+    }
+
+    impl SegmentFile for Waiting {
+        fn size(&self) -> u64 {
+            self.0.size()
+        }
+
+        fn has_waited(&self) -> bool {
+            self.1.load(Relaxed) == 0
+        }
+
+        fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<()> {
+            let _ = self.1.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+            self.0.read_at(position, into)
+        }
+
+        fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
+            self.0.write_at(position, bytes)
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            self.0.sync()
+        }
+    }
+
     /// How many records there are, how they end, and how long the window was at most.
     fn read(file: &dyn SegmentFile, way: Way) -> (usize, Ending, usize) {
         read_records(file, &header(), way, |reader| {
@@ -175,9 +210,12 @@ mod tests {
         let lengths: Vec<usize> = (0..300).map(|i| i * 7 % 512).collect();
         let (file, end) = file(&lengths);
         for piece in [1 << 10, 4095, 1 << 16, SIZE as usize] {
-            for ahead in [false, true] {
-                let (records, ending, _) = read(&*file, Way { piece, ahead });
-                assert_eq!((records, ending), (301, Ending::Blank), "pieces of {piece}, {ahead}");
+            for (ahead, cached) in [(false, 0), (true, 0), (true, 1), (true, 7), (true, usize::MAX)]
+            {
+                let waiting = Waiting::after(cached, &file);
+                let (records, ending, _) = read(&waiting, Way { piece, ahead });
+                let told = format!("pieces of {piece}, {ahead}, {cached} cached");
+                assert_eq!((records, ending), (301, Ending::Blank), "{told}");
             }
         }
         // A single byte, far behind the records and at the very end.
@@ -208,20 +246,22 @@ mod tests {
 
     #[test]
     fn a_failed_read_is_an_error_wherever_it_happens() {
-        for ahead in [false, true] {
+        for (ahead, cached) in [(false, 0), (true, 0), (true, 2)] {
             for nth in 0..=4 {
                 let disk = SimDisk::new();
                 let file = disk.dir().create("f", SIZE).unwrap();
                 disk.fail_nth(Op::Read, nth, io::ErrorKind::Other);
                 let way = Way { piece: 256 << 10, ahead };
-                let read = read_records(&*file, &header(), way, |reader| {
+                let waiting = Waiting::after(cached, &file);
+                let read = read_records(&waiting, &header(), way, |reader| {
                     while reader.fill()? {
                         assert_eq!(reader.records().count(), 0);
                     }
                     reader.ending()
                 });
                 // Four pieces, and nothing else is read of a file without records.
-                assert_eq!(read.is_err(), nth < 4, "read {nth}, {ahead}: {read:?}");
+                let told = format!("read {nth}, {ahead}, {cached} cached: {read:?}");
+                assert_eq!(read.is_err(), nth < 4, "{told}");
             }
         }
     }
