@@ -40,7 +40,9 @@ impl ClassicConfig {
     }
 
     /// How many members the group may have: `group.max.size`. A group that comes back from its records
-    /// with more begins with a rebalance, in which those who come last are turned away.
+    /// with more begins with a rebalance, in which those who come last are turned away. As in Kafka
+    /// (`acceptJoiningMember`), a member with a group instance id that has not joined a rebalance yet stays
+    /// in the group and is not counted meanwhile, so that there may be more members by as many as these.
     pub const fn max_size(mut self, max_size: usize) -> ClassicConfig {
         self.max_size = max_size;
         self

@@ -17,6 +17,8 @@ const CLIENTS: [&str; 4] = ["a", "b", "c", ""];
 const INSTANCES: [&str; 4] = ["a", "s", "sa", ""];
 /// The bounds of what a member may ask for as its session.
 const SESSIONS_MS: (i32, i32) = (6_000, 1_800_000);
+/// How many members a group may have.
+const MAX_SIZE: usize = 3;
 /// Longer than any timeout of a member.
 const LONG_MS: i64 = 1 << 31;
 /// More than a group needs of them to get rid of all its members, one reason after the other.
@@ -158,7 +160,10 @@ impl Game for Classic {
         let live = self.group.describe();
         match live.state {
             ClassicState::Dead => assert!(states.is_empty(), "{states:?} are of no group"),
-            ClassicState::Stable => assert_eq!(reopened, live, "a group comes back as it was"),
+            // One that is too large begins a rebalance when it is loaded.
+            ClassicState::Stable if live.members.len() <= MAX_SIZE => {
+                assert_eq!(reopened, live, "a group comes back as it was");
+            }
             _ => {
                 assert_eq!(reopened.generation, live.generation, "a number is stored at once");
                 assert_ne!(reopened.state, ClassicState::CompletingRebalance);
@@ -196,7 +201,7 @@ fn open(states: &States, now_ms: i64) -> Result<ClassicGroup> {
         records.push(record);
     }
     let (min, max) = SESSIONS_MS;
-    let config = ClassicConfig::new().session_timeouts_ms(min, max).max_size(3);
+    let config = ClassicConfig::new().session_timeouts_ms(min, max).max_size(MAX_SIZE);
     ClassicGroup::open(config, records, now_ms)
 }
 
