@@ -46,6 +46,7 @@ mod table;
 mod tests;
 mod topic;
 
+use std::iter;
 use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
@@ -437,15 +438,24 @@ impl Index {
     fn unpack(&self, changing: &mut Changing, place: &Place) {
         let Some(pack) = place.pack() else { return };
         place.apply_patches();
-        for packed in pack.topics() {
-            let (group, name) = (self.base.group(packed.group()), packed.name());
-            let text = self.topic_names.acquire(changing, self.hasher.one(name), name);
-            let topic = Topic::new(self.arena.clone(), group, text.name().clone());
-            topic.begin(&mut changing.allocator, packed.values());
-            topic.set_tag(packed.tag());
-            let topic = Arc::new(topic);
-            group.topics().insert(topic.clone());
-            self.topics.insert(changing, self.hasher.pair(group.name(), name), topic);
+        let mut rest = pack.topics().peekable();
+        while let Some(number) = rest.peek().map(|packed| packed.group()) {
+            let group = self.base.group(number);
+            let of_group = iter::from_fn(|| rest.next_if(|packed| packed.group() == number));
+            let topics = of_group.map(|packed| {
+                let name = packed.name();
+                let text = self.topic_names.acquire(changing, self.hasher.one(name), name);
+                let topic = Topic::new(self.arena.clone(), group, text.name().clone());
+                topic.begin(&mut changing.allocator, packed.values());
+                topic.set_tag(packed.tag());
+                Arc::new(topic)
+            });
+            let topics: Vec<Arc<Topic>> = topics.collect();
+            group.topics().extend(&topics);
+            for topic in topics {
+                let hash = self.hasher.pair(group.name(), topic.name());
+                self.topics.insert(changing, hash, topic);
+            }
         }
         place.clear();
     }

@@ -91,6 +91,16 @@ impl<T: Item, const LEAF: usize> SortedList<T, LEAF> {
         self.leaves.store(Arc::new(all));
     }
 
+    /// Adds items in their order, whose keys are not in the list. Only for one thread at a time.
+    pub(super) fn extend(&self, items: &[T]) {
+        if !items.is_empty() && self.leaves.load().is_empty() {
+            let leaves = items.chunks(LEAF).map(|items| Leaf::new(items.to_vec()));
+            self.leaves.store(Arc::new(leaves.collect()));
+        } else {
+            items.iter().for_each(|item| self.insert(item.clone()));
+        }
+    }
+
     /// Removes the item with this key, if there is one. Only for one thread at a time.
     pub(super) fn remove(&self, key: &T::Key) {
         let leaves = self.leaves.load();
@@ -169,6 +179,18 @@ mod tests {
             }
             assert_eq!(list.get(&key), model.get(&key).copied());
             check(&list, &model);
+        }
+    }
+
+    #[test]
+    fn items_that_come_together_are_where_they_would_be_alone() {
+        for (before, together) in
+            [(0..0, 0..0), (0..0, 7..8), (0..0, 0..8), (0..0, 0..9), (3..4, 4..30), (50..57, 0..50)]
+        {
+            let list = SortedList::<u32, 4>::new();
+            before.clone().for_each(|key| list.insert(key));
+            list.extend(&together.clone().collect::<Vec<_>>());
+            check(&list, &before.chain(together).collect());
         }
     }
 
