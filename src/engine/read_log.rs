@@ -76,8 +76,11 @@ pub(super) struct Ground {
 impl LogReader<'_> {
     /// Reads segments until the log ends.
     pub(super) fn read(&self, writer: &mut Writer, report: &mut RecoveryReport) -> Result<Found> {
-        // Nobody reads the index before this returns.
-        self.index.begin_patches();
+        // Nobody reads the index before this returns. A segment that has a successor holds as many
+        // commits as lie between their seqs.
+        let oldest = self.segments[0];
+        let known = self.segments.last().map_or(0, |newest| newest.saturating_sub(oldest));
+        self.index.begin_patches(known);
         let mut past = Past { segments: Vec::new(), end: self.ground.map(|g| (g.end, g.salt)) };
         let mut names = Names::default();
         let mut replay = Replay {

@@ -41,7 +41,7 @@ pub(super) struct Place {
 
 /// Values of a pack for each one that may be patched: patches take more memory than values, and slots
 /// for all of them more than these.
-const VALUES_PER_PATCH: usize = 8;
+pub(super) const VALUES_PER_PATCH: usize = 8;
 
 impl Place {
     /// The place of a pack that has a topic.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::base::Place;
+use super::base::{Place, VALUES_PER_PATCH};
 use super::names::Named;
 use super::pack::Pack;
 use super::slot::{Change, Value};
@@ -55,8 +55,13 @@ impl Target {
 
 impl Index {
     /// Lets packs take patches, until [`publish`](Index::publish). Nobody reads the index before that.
-    pub(crate) fn begin_patches(&self) {
-        self.base.places().iter().for_each(Place::begin_patches);
+    ///
+    /// `values` are to come at least. If they are more than all packs take, patches would be made for
+    /// nothing: the packs that they come to are unpacked at once.
+    pub(crate) fn begin_patches(&self, values: u64) {
+        if values <= self.keys() / VALUES_PER_PATCH as u64 {
+            self.base.places().iter().for_each(Place::begin_patches);
+        }
     }
 
     /// Shows what was patched. From here on packs are unpacked instead.

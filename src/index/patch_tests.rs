@@ -124,7 +124,7 @@ proptest! {
         let (in_slots, mut writer) = built(pack);
         replay(&in_slots, &mut writer, &ops);
         let (patched, mut writer) = built(pack);
-        patched.begin_patches();
+        patched.begin_patches(0);
         replay(&patched, &mut writer, &ops);
         patched.publish();
         prop_assert!(content(&patched) == content(&in_slots));
@@ -134,7 +134,7 @@ proptest! {
 #[test]
 fn few_values_leave_a_pack_packed_and_many_do_not() {
     let (index, mut writer) = built(1000);
-    index.begin_patches();
+    index.begin_patches(0);
     let (group, topic) = name(0);
     let target = index.target(index.hash(group, &topic), group, &topic);
     let mut targets = [target];
@@ -161,9 +161,23 @@ fn few_values_leave_a_pack_packed_and_many_do_not() {
 }
 
 #[test]
+fn no_pack_takes_patches_when_more_is_to_come_than_they_take() {
+    let keys = built(1000).0.keys();
+    for (values, is_patched) in [(keys / 8, true), (keys / 8 + 1, false), (u64::MAX, false)] {
+        let (index, mut writer) = built(1000);
+        index.begin_patches(values);
+        let (group, topic) = name(0);
+        let mut targets = [index.target(index.hash(group, &topic), group, &topic)];
+        let set = Set { topic: 0, partition: partition(0), value: value(100) };
+        index.set_many(&mut writer, &mut targets, &[set]);
+        assert_eq!(targets[0].topic().is_none(), is_patched, "{values} of {keys}");
+    }
+}
+
+#[test]
 fn a_tag_is_found_where_the_topic_is() {
     let (index, mut writer) = built(1000);
-    index.begin_patches();
+    index.begin_patches(0);
     let target = |number: usize| {
         let (group, topic) = name(number);
         index.target(index.hash(group, &topic), group, &topic)
@@ -187,7 +201,7 @@ fn a_tag_is_found_where_the_topic_is() {
 #[test]
 fn patches_are_counted_in_the_memory_that_is_stated() {
     let (index, mut writer) = built(1000);
-    index.begin_patches();
+    index.begin_patches(0);
     let before = index.memory_bytes();
     let (group, topic) = name(0);
     let mut targets = [index.target(index.hash(group, &topic), group, &topic)];
