@@ -288,6 +288,17 @@ impl CommittedOffset {
         self.expire_at_ms
     }
 
+    /// What it was set to.
+    pub(crate) fn content(&self) -> Content<'_> {
+        Content {
+            offset: self.offset.0,
+            leader_epoch: self.leader_epoch,
+            timestamp_ms: self.commit_timestamp_ms,
+            expire_at_ms: self.expire_at_ms,
+            metadata: &self.metadata,
+        }
+    }
+
     /// Where in the history of the store this value stands.
     pub fn seq(&self) -> Seq {
         self.seq
@@ -297,6 +308,21 @@ impl CommittedOffset {
     pub fn is_durable(&self) -> bool {
         self.durable
     }
+}
+
+/// What a commit sets a key to: all of a value but its seq, which the log gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Content<'a> {
+    /// The next offset, not negative.
+    pub(crate) offset: i64,
+    /// The leader epoch, if there is one: not negative.
+    pub(crate) leader_epoch: Option<i32>,
+    /// The commit timestamp, any number.
+    pub(crate) timestamp_ms: i64,
+    /// When the value may go, any number.
+    pub(crate) expire_at_ms: Option<i64>,
+    /// The metadata, at most 65,535 bytes.
+    pub(crate) metadata: &'a str,
 }
 
 /// What a commit promises when it returns.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::record::Name;
 use crate::index::{Index, Spot, StateId, Topic};
+use crate::key::Content;
 use crate::segment::NameTag;
 use crate::state::{MAX_STATE_BYTES, StateChange};
 
@@ -74,7 +75,7 @@ impl<'a> Changes<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Change<'a> {
     /// Sets the value of a partition. The seq of the value is given by the log.
-    Set { topic: &'a Arc<Topic>, spot: Spot<'a>, value: NewValue<'a> },
+    Set { topic: &'a Arc<Topic>, spot: Spot<'a>, content: Content<'a> },
     /// Deletes a partition's value.
     Delete { topic: &'a Arc<Topic>, partition: i32 },
     /// Deletes the values of all partitions.
@@ -89,16 +90,6 @@ impl<'a> Change<'a> {
             | Change::DeleteTopic { topic } => topic,
         }
     }
-}
-
-/// A checked value that has no seq yet.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NewValue<'a> {
-    pub(crate) offset: i64,
-    pub(crate) leader_epoch: Option<i32>,
-    pub(crate) timestamp_ms: i64,
-    pub(crate) expire_at_ms: Option<i64>,
-    pub(crate) metadata: &'a str,
 }
 
 /// One change of a state.

@@ -6,13 +6,13 @@ use crate::batch::{CommitBatch, Operation};
 use crate::error::{Error, Result};
 use crate::format::mark::MarkState;
 use crate::index::{StateId, Topic};
-use crate::key::{Commit, Durability, Key, Receipt, Seq, check_name, check_partition};
+use crate::key::{Commit, Content, Durability, Key, Receipt, Seq, check_name, check_partition};
 use crate::observe;
 use crate::state::{StateOwner, check_state};
 use crate::sync::PoisonError;
 
 use super::Engine;
-use super::changes::{Change, Changes, NewValue, StateEdit};
+use super::changes::{Change, Changes, StateEdit};
 
 impl Engine {
     /// Commits one key by its names.
@@ -58,7 +58,7 @@ impl Engine {
         &self,
         topic: &Arc<Topic>,
         partition: i32,
-        value: NewValue<'_>,
+        content: Content<'_>,
     ) -> Result<Option<u64>> {
         // The cache misses are taken before the lock is.
         let spot = topic.spot(partition);
@@ -66,7 +66,7 @@ impl Engine {
         if topic.is_detached() {
             return Ok(None);
         }
-        let change = Change::Set { topic, spot, value };
+        let change = Change::Set { topic, spot, content };
         let appended = log.append(&self.index, Changes::of_keys(&[change]), self.durable());
         if appended.is_err() {
             log.discard(&self.index, topic);
@@ -74,13 +74,13 @@ impl Engine {
         appended.map(Some)
     }
 
-    fn checked<'a>(&self, commit: &Commit<'a>) -> Result<NewValue<'a>> {
+    fn checked<'a>(&self, commit: &Commit<'a>) -> Result<Content<'a>> {
         commit.check(self.options.max_metadata_bytes)?;
         let now_ms = match commit.timestamp_ms {
             Some(timestamp_ms) => timestamp_ms,
             None => self.options.environment.now_ms(),
         };
-        Ok(value(commit, now_ms))
+        Ok(content(commit, now_ms))
     }
 
     /// Commits a batch. An empty one changes nothing.
@@ -112,7 +112,7 @@ impl Engine {
                     let spot = topic.spot(partition);
                     match operation {
                         Operation::Commit(commit) => {
-                            Change::Set { topic, spot, value: value(&commit, now_ms) }
+                            Change::Set { topic, spot, content: content(&commit, now_ms) }
                         }
                         Operation::Delete => Change::Delete { topic, partition },
                     }
@@ -176,9 +176,9 @@ fn edits(batch: &CommitBatch) -> Result<Vec<StateEdit<'_>>> {
     batch.states().map(edit).collect()
 }
 
-/// The value of a commit that was checked.
-fn value<'a>(commit: &Commit<'a>, now_ms: i64) -> NewValue<'a> {
-    NewValue {
+/// What a commit that was checked sets its key to.
+fn content<'a>(commit: &Commit<'a>, now_ms: i64) -> Content<'a> {
+    Content {
         offset: commit.offset.0,
         leader_epoch: commit.leader_epoch,
         timestamp_ms: commit.timestamp_ms.unwrap_or(now_ms),

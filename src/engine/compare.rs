@@ -4,7 +4,6 @@ use std::iter::Peekable;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::entry::Entry;
 use crate::format::snapshot::{State, Values};
 use crate::index::{self, StateId, States, Topic};
 use crate::key::CommittedOffset;
@@ -45,19 +44,7 @@ impl<'a> Comparison<'a> {
             };
         };
         for value in values {
-            let Ok((
-                seq,
-                Entry::Set {
-                    partition,
-                    offset,
-                    leader_epoch,
-                    timestamp_ms,
-                    expire_at_ms,
-                    metadata,
-                    ..
-                },
-            )) = value
-            else {
+            let Ok((seq, partition, content)) = value else {
                 return Err(differs(group, name, "has a value that cannot be read"));
             };
             if let Some((missing, _)) = self.expected.next_if(|(next, _)| *next < partition) {
@@ -66,11 +53,7 @@ impl<'a> Comparison<'a> {
             let expected = self.expected.next_if(|(next, _)| *next == partition);
             let is_expected = expected.is_none_or(|(_, expected)| expected == seq);
             let is_there = topic.read(partition, &mut self.found);
-            let same = self.found.offset.0 == offset
-                && self.found.leader_epoch == leader_epoch
-                && self.found.commit_timestamp_ms == timestamp_ms
-                && self.found.expire_at_ms == expire_at_ms
-                && self.found.metadata == metadata;
+            let same = self.found.content() == content;
             let agrees = !is_there || self.found.seq.0 > seq || (self.found.seq.0 == seq && same);
             if !is_expected || !agrees {
                 let what = format!("has another value of partition {partition}");
@@ -169,6 +152,7 @@ mod tests {
     use super::*;
     use crate::format::snapshot::{push_value, put_names};
     use crate::index::{Index, Value};
+    use crate::key::Content;
     use crate::state::StateChange;
 
     const COVERED: u64 = 10;
@@ -212,23 +196,16 @@ mod tests {
             let mut body = Vec::new();
             put_names(&mut body, "g", topic);
             for (partition, value) in *kept {
-                push_value(&mut body, value.seq, &entry(*partition, value), 0);
+                push_value(&mut body, value.seq, *partition, content(value), 0);
             }
             comparison.values(Values::decode(&body, 0).unwrap())
         });
         result.and_then(|()| comparison.finish()).err().map(|error| error.to_string())
     }
 
-    fn entry(partition: i32, value: &Value<'static>) -> Entry<'static> {
-        Entry::Set {
-            name: 0,
-            partition,
-            offset: value.offset,
-            leader_epoch: value.leader_epoch,
-            timestamp_ms: value.timestamp_ms,
-            expire_at_ms: value.expire_at_ms,
-            metadata: value.metadata,
-        }
+    fn content(value: &Value<'static>) -> Content<'static> {
+        let Value { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata, .. } = *value;
+        Content { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata }
     }
 
     const A: fn() -> [Kept; 3] = || [(0, value(1)), (2, value(2)), (4, value(3))];

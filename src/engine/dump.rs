@@ -11,6 +11,7 @@ use crate::format::snapshot::State;
 use crate::format::{RECORDS_START, scan};
 use crate::io::disk::DiskDir;
 use crate::io::{Access, Dir, SegmentFile};
+use crate::key::Content;
 use crate::options::WritePath;
 use crate::segment::{Way, read_records};
 use crate::state::StateChange;
@@ -122,8 +123,8 @@ fn describe<'a>(record: scan::Record<'a>, names: &'a mut Names) -> Record<'a> {
         scan::Body::Values(values) => {
             let name = (values.group, values.topic);
             let values = values.map(|value| {
-                let (seq, entry) = value.ok()?;
-                Some((seq, change(entry, name)))
+                let (seq, partition, content) = value.ok()?;
+                Some((seq, commit(name, partition, content)))
             });
             values.collect::<Option<_>>().map_or(Body::Malformed { kind }, Body::Values)
         }
@@ -160,28 +161,29 @@ fn changes<'a>(entries: Entries<'a>, names: &'a Names) -> Option<Vec<Change<'a>>
 /// What an entry says of a group and topic.
 pub(super) fn change<'a>(entry: Entry<'a>, (group, topic): (&'a str, &'a str)) -> Change<'a> {
     match entry {
-        Entry::Set {
-            partition,
-            offset,
-            leader_epoch,
-            timestamp_ms,
-            expire_at_ms,
-            metadata,
-            ..
-        } => Change::Commit {
-            group,
-            topic,
-            partition,
-            offset,
-            leader_epoch,
-            timestamp_ms,
-            expire_at_ms,
-            metadata,
-        },
+        Entry::Set { partition, content, .. } => commit((group, topic), partition, content),
         Entry::Delete { partition, .. } => Change::Delete { group, topic, partition },
         Entry::DeleteTopic { .. } => Change::DeleteTopic { group, topic },
         Entry::State { part, owner, change, .. } => {
             Change::State { group, owner, name: topic, part, change }
         }
+    }
+}
+
+fn commit<'a>(
+    (group, topic): (&'a str, &'a str),
+    partition: i32,
+    content: Content<'a>,
+) -> Change<'a> {
+    let Content { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata } = content;
+    Change::Commit {
+        group,
+        topic,
+        partition,
+        offset,
+        leader_epoch,
+        timestamp_ms,
+        expire_at_ms,
+        metadata,
     }
 }

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::format::entry::{Entries, Entry, EntryError};
 use crate::format::snapshot::{State, Values};
 use crate::index::StateId;
+use crate::key::Content;
 
 use super::recover::entry_error;
 pub(super) use states::{HarvestedStates, Left};
@@ -21,6 +22,14 @@ pub(super) struct Kept {
     pub(super) timestamp_ms: Option<i64>,
     pub(super) expire_at_ms: Option<i64>,
     pub(super) metadata: String,
+}
+
+impl Kept {
+    fn new(content: Content<'_>, knows_time: bool) -> Kept {
+        let Content { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata } = content;
+        let timestamp_ms = knows_time.then_some(timestamp_ms);
+        Kept { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata: metadata.to_owned() }
+    }
 }
 
 /// What is known of a key.
@@ -119,10 +128,9 @@ impl Harvest {
         let topic = self.topic(values.group, values.topic);
         for value in values {
             match value {
-                Ok((seq, entry)) => {
-                    if let Some((partition, kept)) = kept(entry, knows_time) {
-                        topic.put(partition, seq, seq.max(covers), Some(kept));
-                    }
+                Ok((seq, partition, content)) => {
+                    let kept = Kept::new(content, knows_time);
+                    topic.put(partition, seq, seq.max(covers), Some(kept));
                 }
                 Err(error @ EntryError::UnknownShape(_)) => return Err(entry_error(error)),
                 Err(EntryError::Malformed) => return Ok(false),
@@ -157,10 +165,8 @@ impl Harvest {
             };
             let topic = self.topic(group, name);
             match entry {
-                Entry::Set { .. } => {
-                    if let Some((partition, kept)) = kept(entry, knows_time) {
-                        topic.put(partition, seq, seq, Some(kept));
-                    }
+                Entry::Set { partition, content, .. } => {
+                    topic.put(partition, seq, seq, Some(Kept::new(content, knows_time)));
                 }
                 Entry::Delete { partition, .. } => topic.put(partition, seq, seq, None),
                 Entry::DeleteTopic { .. } => topic.deleted = topic.deleted.max(seq),
@@ -173,20 +179,6 @@ impl Harvest {
     }
 }
 
-fn kept(entry: Entry<'_>, knows_time: bool) -> Option<(i32, Kept)> {
-    let Entry::Set {
-        partition, offset, leader_epoch, timestamp_ms, expire_at_ms, metadata, ..
-    } = entry
-    else {
-        return None;
-    };
-    let timestamp_ms = knows_time.then_some(timestamp_ms);
-    Some((
-        partition,
-        Kept { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata: metadata.to_owned() },
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,10 +186,8 @@ mod tests {
 
     const KEY: i32 = 3;
 
-    fn set(offset: u64) -> Entry<'static> {
-        Entry::Set {
-            name: 0,
-            partition: KEY,
+    fn content(offset: u64) -> Content<'static> {
+        Content {
             offset: offset as i64,
             leader_epoch: None,
             timestamp_ms: 1000 + offset as i64,
@@ -219,13 +209,16 @@ mod tests {
     fn add(harvest: &mut Harvest, read: Read) {
         let names = BTreeMap::from([(0, ("g".to_owned(), "t".to_owned()))]);
         let (entry, seq, knows_time) = match read {
-            Read::Set(seq, knows_time) => (set(seq), seq, knows_time),
+            Read::Set(seq, knows_time) => {
+                let set = Entry::Set { name: 0, partition: KEY, content: content(seq) };
+                (set, seq, knows_time)
+            }
             Read::Delete(seq) => (Entry::Delete { name: 0, partition: KEY }, seq, true),
             Read::DeleteTopic(seq) => (Entry::DeleteTopic { name: 0 }, seq, true),
             Read::Snapshot(seq, covers) => {
                 let mut body = Vec::new();
                 put_names(&mut body, "g", "t");
-                push_value(&mut body, seq, &set(seq), 0);
+                push_value(&mut body, seq, KEY, content(seq), 0);
                 let values = Values::decode(&body, 0).unwrap();
                 assert!(harvest.values(values, covers, true).unwrap());
                 return;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::RECORDS_START;
-use crate::format::entry::{Entry, EntryError};
 use crate::format::header::{FileHeader, FileKind, HEADER_LEN};
 use crate::format::mark::read_marks;
 use crate::format::names;
@@ -177,28 +176,15 @@ impl Snapshot {
     #[inline(always)]
     fn set_all<'v>(
         &self,
-        values: impl Iterator<Item = std::result::Result<(u64, Entry<'v>), EntryError>>,
+        values: impl Iterator<Item = <Values<'v> as Iterator>::Item>,
         builder: &mut Builder,
     ) -> Result<()> {
         let values = values.map(|value| {
-            let (seq, entry) = value.map_err(entry_error)?;
-            let Entry::Set {
-                partition,
-                offset,
-                leader_epoch,
-                timestamp_ms,
-                expire_at_ms,
-                metadata,
-                ..
-            } = entry
-            else {
-                return Err(malformed());
-            };
+            let (seq, partition, content) = value.map_err(entry_error)?;
             if seq > self.durable {
                 return Err(malformed());
             }
-            let value = Value { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata, seq };
-            Ok((partition, value))
+            Ok((partition, Value::new(content, seq)))
         });
         if builder.set_all(values)? { Ok(()) } else { Err(malformed()) }
     }

@@ -14,10 +14,11 @@ use crate::format::snapshot::Base;
 use crate::index::{Index, Spot, Topic, Value, Writer};
 use crate::io::Dir;
 use crate::io::latch::Latch;
+use crate::key::Content;
 use crate::observe;
 use crate::segment::{Appender, End, NameTag, Segment};
 
-use super::changes::{Change, Changes, NewValue, StateEdit, StateNames};
+use super::changes::{Change, Changes, StateEdit, StateNames};
 use super::compact::Compaction;
 use super::numbers::Counts;
 use super::quota::Quotas;
@@ -273,8 +274,8 @@ impl Log {
         let mut deletes = false;
         for change in changes.keys {
             match *change {
-                Change::Set { topic, spot, value } => {
-                    self.set(index, topic, spot, value, seq);
+                Change::Set { topic, spot, content } => {
+                    self.set(index, topic, spot, content, seq);
                 }
                 Change::Delete { .. } | Change::DeleteTopic { .. } => deletes = true,
             }
@@ -307,15 +308,9 @@ impl Log {
                 0
             });
             let entry = match *change {
-                Change::Set { spot, value, .. } => Entry::Set {
-                    name,
-                    partition: spot.partition(),
-                    offset: value.offset,
-                    leader_epoch: value.leader_epoch,
-                    timestamp_ms: value.timestamp_ms,
-                    expire_at_ms: value.expire_at_ms,
-                    metadata: value.metadata,
-                },
+                Change::Set { spot, content, .. } => {
+                    Entry::Set { name, partition: spot.partition(), content }
+                }
                 Change::Delete { partition, .. } => Entry::Delete { name, partition },
                 Change::DeleteTopic { .. } => Entry::DeleteTopic { name },
             };
@@ -377,12 +372,10 @@ impl Log {
         index: &Index,
         topic: &Arc<Topic>,
         spot: Spot<'_>,
-        value: NewValue<'_>,
+        content: Content<'_>,
         seq: u64,
     ) {
-        let NewValue { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata } = value;
-        let value = Value { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata, seq };
-        let applied = index.set(&mut self.writer, topic, spot, value);
+        let applied = index.set(&mut self.writer, topic, spot, Value::new(content, seq));
         debug_assert!(applied, "the caller resolved the topic under the lock");
         self.counts.commits += 1;
     }

@@ -341,17 +341,8 @@ impl Replay<'_> {
                 return Err(malformed());
             }
             match entry {
-                Entry::Set {
-                    name,
-                    partition,
-                    offset,
-                    leader_epoch,
-                    timestamp_ms,
-                    expire_at_ms,
-                    metadata,
-                } => {
-                    let value =
-                        Value { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata, seq };
+                Entry::Set { name, partition, content } => {
+                    let value = Value::new(content, seq);
                     ahead.sets.push(Set { topic: name, partition, value });
                     if ahead.sets.len() == Set::MANY {
                         self.catch_up(ahead);

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 use crate::format::RECORDS_START;
-use crate::format::entry::Entry;
 use crate::format::header::{FileHeader, FileKind};
 use crate::format::mark::{Mark, MarkState};
 use crate::format::names;
@@ -85,16 +84,7 @@ impl SnapshotWriter {
                 put_names(self.record.start(), topic.group(), topic.name());
                 begun = true;
             }
-            let entry = Entry::Set {
-                name: 0,
-                partition,
-                offset: value.offset.0,
-                leader_epoch: value.leader_epoch,
-                timestamp_ms: value.commit_timestamp_ms,
-                expire_at_ms: value.expire_at_ms,
-                metadata: &value.metadata,
-            };
-            push_value(self.record.body(), value.seq.0, &entry, base_ms);
+            push_value(self.record.body(), value.seq.0, partition, value.content(), base_ms);
             self.keys += 1;
         });
         if begun {
@@ -208,6 +198,7 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::format::snapshot::State;
     use crate::index::{Index, StateId};
+    use crate::key::Content;
     use crate::report::RecoveryReport;
     use crate::state::StateChange;
     use crate::testkit::{SimDisk, salvage_in};
@@ -257,16 +248,14 @@ mod tests {
         let mut body = Vec::new();
         put_names(&mut body, "g", "t");
         for partition in 0..3 {
-            let entry = Entry::Set {
-                name: 0,
-                partition,
+            let content = Content {
                 offset: 1,
                 leader_epoch: None,
                 timestamp_ms: 5,
                 expire_at_ms: None,
                 metadata: "",
             };
-            push_value(&mut body, 6, &entry, 0);
+            push_value(&mut body, 6, partition, content, 0);
         }
         (kind::VALUES, body)
     }

@@ -3,6 +3,7 @@
 pub(super) use self::plain::{BARE, WITH_EPOCH};
 use super::bytes::{put, u16_at, u32_at, u64_at};
 use super::record::WORD;
+use crate::key::Content;
 use crate::state::StateChange;
 
 /// The largest id that a name can have within a segment.
@@ -42,11 +43,7 @@ pub(crate) enum Entry<'a> {
     Set {
         name: u32,
         partition: i32,
-        offset: i64,
-        leader_epoch: Option<i32>,
-        timestamp_ms: i64,
-        expire_at_ms: Option<i64>,
-        metadata: &'a str,
+        content: Content<'a>,
     },
     Delete {
         name: u32,
@@ -89,15 +86,9 @@ impl Entry<'_> {
     #[inline]
     pub(crate) fn encode(&self, body: &mut Vec<u8>, base_ms: i64) {
         match *self {
-            Entry::Set {
-                name,
-                partition,
-                offset,
-                leader_epoch,
-                timestamp_ms,
-                expire_at_ms,
-                metadata,
-            } => {
+            Entry::Set { name, partition, content } => {
+                let Content { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata } =
+                    content;
                 let short = timestamp_ms.checked_sub(base_ms).and_then(|d| i32::try_from(d).ok());
                 let shape = shape::SET
                     | if leader_epoch.is_some() { shape::EPOCH } else { 0 }
@@ -256,15 +247,8 @@ impl<'a> Entries<'a> {
         if offset < 0 || leader_epoch.is_some_and(|epoch| epoch < 0) {
             return Err(EntryError::Malformed);
         }
-        Ok(Entry::Set {
-            name,
-            partition,
-            offset,
-            leader_epoch,
-            timestamp_ms,
-            expire_at_ms,
-            metadata,
-        })
+        let content = Content { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata };
+        Ok(Entry::Set { name, partition, content })
     }
 
     #[cold]
@@ -357,15 +341,10 @@ mod tests {
                     ("größer", Some(i64::MAX)),
                     ("", Some(BASE)),
                 ] {
-                    samples.push(Entry::Set {
-                        name: MAX_NAME_ID,
-                        partition: 7,
-                        offset: i64::MAX,
-                        leader_epoch,
-                        timestamp_ms,
-                        expire_at_ms,
-                        metadata,
-                    });
+                    let offset = i64::MAX;
+                    let content =
+                        Content { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata };
+                    samples.push(Entry::Set { name: MAX_NAME_ID, partition: 7, content });
                 }
             }
         }
@@ -386,14 +365,17 @@ mod tests {
     #[test]
     fn a_commit_without_extras_takes_twenty_bytes() {
         let mut body = Vec::new();
-        let set = |expire_at_ms| Entry::Set {
-            name: 1,
-            partition: 2,
+        let bare = Content {
             offset: 3,
             leader_epoch: None,
             timestamp_ms: BASE,
-            expire_at_ms,
+            expire_at_ms: None,
             metadata: "",
+        };
+        let set = |expire_at_ms| Entry::Set {
+            name: 1,
+            partition: 2,
+            content: Content { expire_at_ms, ..bare },
         };
         set(None).encode(&mut body, BASE);
         assert_eq!(body.len(), 20);
@@ -461,15 +443,14 @@ mod tests {
 
     #[test]
     fn no_value_that_cannot_be_committed_is_read() {
-        let set = Entry::Set {
-            name: 1,
-            partition: 2,
+        let content = Content {
             offset: 3,
             leader_epoch: Some(4),
             timestamp_ms: BASE,
             expire_at_ms: None,
             metadata: "mé",
         };
+        let set = Entry::Set { name: 1, partition: 2, content };
         let mut whole = Vec::new();
         set.encode(&mut whole, BASE);
         assert_eq!(whole.len(), 32, "20 bytes, 4 of the epoch, 2 of a length, 3 of text, 3 more");

@@ -7,6 +7,7 @@ use super::record::{Name, Open, RecordBuffer, Seal, Seed, Start, chain, kind};
 use super::rescue::{Found, Rescue};
 use super::scan::{Body, Scanner, Step, Stop, candidates, search};
 use super::snapshot::{Base, push_value, put_names};
+use crate::key::Content;
 
 const SALT: u64 = 99;
 const START: Start = Start { first_seq: 10, previous_salt: 3, previous_chain: 4, base_ms: 500 };
@@ -47,7 +48,8 @@ impl File {
     }
 
     fn batch(self, seq: u64) -> File {
-        self.add(kind::BATCH, seq, |body| set(seq).encode(body, 500))
+        let set = Entry::Set { name: 0, partition: 7, content: content(seq) };
+        self.add(kind::BATCH, seq, |body| set.encode(body, 500))
     }
 
     /// Goes on in the session `epoch`.
@@ -82,10 +84,9 @@ impl File {
     }
 }
 
-fn set(seq: u64) -> Entry<'static> {
-    Entry::Set {
-        name: 0,
-        partition: 7,
+/// What the commit with this seq sets partition 7 to.
+fn content(seq: u64) -> Content<'static> {
+    Content {
         offset: seq as i64,
         leader_epoch: None,
         timestamp_ms: 500 + seq as i64,
@@ -184,7 +185,7 @@ fn a_snapshot_keeps_its_seq_and_counts_nothing_as_lost_by_it() {
     for seq in [3, 7, 5] {
         file = file.add(kind::VALUES, 10, |body| {
             put_names(body, "g", "t");
-            push_value(body, seq, &set(seq), 500);
+            push_value(body, seq, 7, content(seq), 500);
         });
     }
     let file = file.seal(10, Seal { next_seq: 10, chain: 0 });

@@ -363,6 +363,7 @@ mod tests {
     use super::*;
     use crate::format::entry::Entry;
     use crate::format::record::RecordBuffer;
+    use crate::key::Content;
 
     const SALT: u64 = 99;
 
@@ -382,15 +383,14 @@ mod tests {
         put(kind::START, 10, &|body| start.encode(body));
         put(kind::NAME, 10, &|body| Name { id: 0, group: "g", topic: "t" }.encode(body));
         for seq in 10..10 + commits {
-            let set = Entry::Set {
-                name: 0,
-                partition: seq as i32,
+            let content = Content {
                 offset: seq as i64,
                 leader_epoch: None,
                 timestamp_ms: 5,
                 expire_at_ms: None,
                 metadata: "",
             };
+            let set = Entry::Set { name: 0, partition: seq as i32, content };
             put(kind::BATCH, seq, &|body| set.encode(body, 5));
         }
         (bytes, ends)

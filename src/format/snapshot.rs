@@ -5,6 +5,7 @@ use std::iter;
 use super::bytes::{u16_at, u32_at, u64_at};
 use super::entry::{BARE, Entries, Entry, EntryError, WITH_EPOCH, put_state, take_state};
 use super::record::WORD;
+use crate::key::Content;
 
 /// The body of a snapshot's first record: the end of the log that it stands for.
 ///
@@ -77,10 +78,16 @@ pub(crate) fn put_names(body: &mut Vec<u8>, group: &str, topic: &str) {
     body.resize(start + (body.len() - start).next_multiple_of(WORD), 0);
 }
 
-/// Appends a value to the body. Only [`Entry::Set`] makes sense here; its name is zero.
-pub(crate) fn push_value(body: &mut Vec<u8>, seq: u64, value: &Entry<'_>, base_ms: i64) {
+/// Appends a value to the body: its seq and an entry whose name is zero.
+pub(crate) fn push_value(
+    body: &mut Vec<u8>,
+    seq: u64,
+    partition: i32,
+    content: Content<'_>,
+    base_ms: i64,
+) {
     body.extend_from_slice(&seq.to_le_bytes());
-    value.encode(body, base_ms);
+    Entry::Set { name: 0, partition, content }.encode(body, base_ms);
 }
 
 impl<'a> Values<'a> {
@@ -124,14 +131,16 @@ fn names(body: &[u8]) -> Option<(&str, &str, &[u8])> {
 }
 
 impl<'a> Iterator for Values<'a> {
-    /// The seq of a value and the value. Ends after the first error.
-    type Item = Result<(u64, Entry<'a>), EntryError>;
+    /// The seq, the partition and the content of a value. Ends after the first error.
+    type Item = Result<(u64, i32, Content<'a>), EntryError>;
 
     #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         let seq = self.entries.seq()?;
         let value = match (seq, self.entries.next()) {
-            (Ok(seq), Some(Ok(entry @ Entry::Set { name: 0, .. }))) => Ok((seq, entry)),
+            (Ok(seq), Some(Ok(Entry::Set { name: 0, partition, content }))) => {
+                Ok((seq, partition, content))
+            }
             (Ok(_), Some(Err(error))) => Err(error),
             _ => Err(EntryError::Malformed),
         };
@@ -177,10 +186,9 @@ mod tests {
 
     const BASE_MS: i64 = 1_700_000_000_000;
 
-    fn value(partition: i32, metadata: &str) -> Entry<'_> {
-        Entry::Set {
-            name: 0,
-            partition,
+    /// What a partition may have.
+    fn content(partition: i32, metadata: &str) -> Content<'_> {
+        Content {
             offset: i64::MAX,
             leader_epoch: (partition > 1).then_some(partition),
             timestamp_ms: BASE_MS + i64::from(partition),
@@ -229,13 +237,14 @@ mod tests {
 
     #[test]
     fn values_read_back_and_cut_ones_do_not() {
-        let all = [(5, value(0, "")), (1 << 50, value(7, "größe")), (6, value(i32::MAX, "m"))];
+        let all = [(5, 0, ""), (1 << 50, 7, "größe"), (6, i32::MAX, "m")]
+            .map(|(seq, partition, text)| (seq, partition, content(partition, text)));
         let mut body = Vec::new();
         put_names(&mut body, "group", "größe");
         assert!(Values::decode(&body, BASE_MS).is_none(), "there is at least one value");
         let mut ends = Vec::new();
-        for (seq, value) in &all {
-            push_value(&mut body, *seq, value, BASE_MS);
+        for (seq, partition, content) in all {
+            push_value(&mut body, seq, partition, content, BASE_MS);
             ends.push(body.len());
         }
         let values = Values::decode(&body, BASE_MS).unwrap();
@@ -248,7 +257,8 @@ mod tests {
         }
         let mut other = Vec::new();
         put_names(&mut other, "g", "t");
-        push_value(&mut other, 5, &Entry::Delete { name: 0, partition: 1 }, BASE_MS);
+        other.extend_from_slice(&5_u64.to_le_bytes());
+        Entry::Delete { name: 0, partition: 1 }.encode(&mut other, BASE_MS);
         let read = Values::decode(&other, BASE_MS).unwrap().last();
         assert_eq!(read, Some(Err(EntryError::Malformed)), "only values");
         other[8 + 8] = 0x40;
@@ -257,7 +267,7 @@ mod tests {
     }
 
     /// The values of a body, and how they end, read in runs of one kind or one by one.
-    fn read(body: &[u8], base_ms: i64, in_runs: bool) -> Vec<Result<(u64, Entry<'_>), EntryError>> {
+    fn read(body: &[u8], base_ms: i64, in_runs: bool) -> Vec<<Values<'_> as Iterator>::Item> {
         let Some(mut values) = Values::decode(body, base_ms) else { return Vec::new() };
         let mut all = Vec::new();
         while !values.is_empty() {
@@ -272,43 +282,21 @@ mod tests {
 
     #[test]
     fn values_in_runs_are_those_one_by_one_whatever_is_damaged() {
-        let far = Entry::Set {
-            name: 0,
-            partition: 9,
+        let far = Content {
             offset: 1,
             leader_epoch: Some(1),
             timestamp_ms: i64::MIN,
             expire_at_ms: None,
             metadata: "",
         };
-        let kinds = [value(0, ""), value(1, ""), value(2, ""), value(3, ""), value(1, "text"), far];
+        let bare = |partition| content(partition, "");
+        let kinds = [bare(0), bare(1), bare(2), bare(3), content(1, "text"), far];
         let mut body = Vec::new();
         put_names(&mut body, "g", "t");
         for (seq, kind) in (1..).zip([0, 1, 2, 2, 3, 0, 4, 2, 5, 2, 0, 0]) {
-            let Entry::Set {
-                partition: _,
-                offset: _,
-                leader_epoch,
-                timestamp_ms,
-                expire_at_ms,
-                metadata,
-                ..
-            } = kinds[kind]
-            else {
-                continue;
-            };
-            let (partition, offset) = (seq as i32, seq as i64);
-            let leader_epoch = leader_epoch.or((kind == 2).then_some(7));
-            let value = Entry::Set {
-                name: 0,
-                partition,
-                offset,
-                leader_epoch,
-                timestamp_ms,
-                expire_at_ms,
-                metadata,
-            };
-            push_value(&mut body, seq, &value, BASE_MS);
+            let leader_epoch = kinds[kind].leader_epoch.or((kind == 2).then_some(7));
+            let content = Content { offset: seq as i64, leader_epoch, ..kinds[kind] };
+            push_value(&mut body, seq, seq as i32, content, BASE_MS);
         }
         assert_eq!(read(&body, BASE_MS, true).len(), 12);
         for base_ms in [BASE_MS, i64::MAX, i64::MIN] {

@@ -57,7 +57,7 @@
 //! a slot's new life follow a release fence as well, and every read here ends with an acquire fence.
 
 use super::arena::{Allocator, Arena, UNIT_WORDS, Unit, class_of};
-use crate::key::{CommittedOffset, NextOffset, Seq};
+use crate::key::{CommittedOffset, Content, NextOffset, Seq};
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// The seq of a copy that does not count: it is being written, or its cell was given back.
@@ -95,7 +95,14 @@ pub(crate) struct Value<'a> {
     pub(crate) seq: u64,
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
+    /// What the commit with this seq has set.
+    #[inline(always)]
+    pub(crate) fn new(content: Content<'a>, seq: u64) -> Value<'a> {
+        let Content { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata } = content;
+        Value { offset, leader_epoch, timestamp_ms, expire_at_ms, metadata, seq }
+    }
+
     /// Whether the seq is one that a value can have.
     pub(super) fn has_seq(&self) -> bool {
         self.seq != 0 && self.seq != BUSY

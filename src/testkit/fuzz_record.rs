@@ -106,8 +106,8 @@ fn values(body: &[u8]) {
     let mut again = Vec::new();
     put_names(&mut again, values.group, values.topic);
     let Ok(read) = values.collect::<Result<Vec<_>, _>>() else { return };
-    for (seq, value) in &read {
-        push_value(&mut again, *seq, value, BASE_MS);
+    for (seq, partition, content) in &read {
+        push_value(&mut again, *seq, *partition, *content, BASE_MS);
     }
     let same = Values::decode(&again, BASE_MS)
         .and_then(|values| values.collect::<Result<Vec<_>, _>>().ok());

@@ -1,7 +1,8 @@
 //! The entries of a snapshot that most are like, read by their length.
 
-use super::{Entries, Entry, EntryError, SET_LEN, shape};
+use super::{Entries, EntryError, SET_LEN, shape};
 use crate::format::bytes::{u32_at, u64_at};
+use crate::key::Content;
 
 /// The length of a seq and an entry that sets a key and has nothing that it need not have.
 pub(in super::super) const BARE: usize = size_of::<u64>() + SET_LEN;
@@ -9,13 +10,13 @@ pub(in super::super) const BARE: usize = size_of::<u64>() + SET_LEN;
 pub(in super::super) const WITH_EPOCH: usize = BARE + size_of::<i32>();
 
 impl<'a> Entries<'a> {
-    /// Takes the seq and the entry that come next in a snapshot if they have `LEN` bytes and the entry
+    /// Takes the seq, the partition and the content that come next in a snapshot if they have `LEN` bytes and the entry
     /// has nothing but what that tells: it sets a key without or with a leader epoch. Most do, and
     /// neighbours are alike, so that [`next`](Iterator::next) is not asked what each of them has.
     #[inline(always)]
     pub(in super::super) fn plain<const LEN: usize>(
         &mut self,
-    ) -> Option<Result<(u64, Entry<'a>), EntryError>> {
+    ) -> Option<Result<(u64, i32, Content<'a>), EntryError>> {
         const { assert!(LEN == BARE || LEN == WITH_EPOCH) };
         let (bytes, rest) = self.rest.split_first_chunk::<LEN>()?;
         let shape = if LEN == BARE { shape::SET } else { shape::EPOCH };
@@ -31,15 +32,13 @@ impl<'a> Entries<'a> {
             self.rest = &[];
             return Some(Err(EntryError::Malformed));
         };
-        let entry = Entry::Set {
-            name: 0,
-            partition,
+        let content = Content {
             offset,
             leader_epoch: (LEN > BARE).then_some(epoch),
             timestamp_ms,
             expire_at_ms: None,
             metadata: "",
         };
-        Some(Ok((u64_at(bytes, 0), entry)))
+        Some(Ok((u64_at(bytes, 0), partition, content)))
     }
 }
