@@ -160,10 +160,15 @@ impl Snapshot {
             if !builder.topic(values.group, values.topic) {
                 return Err(malformed());
             }
+            let checked = |(seq, partition, content)| match seq <= self.durable {
+                true => Ok((partition, Value::new(content, seq))),
+                false => Err(malformed()),
+            };
             while !values.is_empty() {
-                self.set_all(values.bare(), builder)?;
-                self.set_all(values.with_epoch(), builder)?;
-                self.set_all(values.by_ref().take(1), builder)?;
+                set_all(values.bare().map(checked), builder)?;
+                set_all(values.with_epoch().map(checked), builder)?;
+                let others = values.others().map(|value| value.map_err(entry_error));
+                set_all(others.map(|value| value.and_then(checked)), builder)?;
             }
             Ok(())
         })?;
@@ -171,23 +176,15 @@ impl Snapshot {
         report.bytes += self.header.size - u64::from(RECORDS_START);
         Ok(base)
     }
+}
 
-    /// Sets values of the topic that was begun last.
-    #[inline(always)]
-    fn set_all<'v>(
-        &self,
-        values: impl Iterator<Item = <Values<'v> as Iterator>::Item>,
-        builder: &mut Builder,
-    ) -> Result<()> {
-        let values = values.map(|value| {
-            let (seq, partition, content) = value.map_err(entry_error)?;
-            if seq > self.durable {
-                return Err(malformed());
-            }
-            Ok((partition, Value::new(content, seq)))
-        });
-        if builder.set_all(values)? { Ok(()) } else { Err(malformed()) }
-    }
+/// Sets values of the topic that was begun last.
+#[inline(always)]
+fn set_all<'v>(
+    values: impl Iterator<Item = Result<(i32, Value<'v>)>>,
+    builder: &mut Builder,
+) -> Result<()> {
+    if builder.set_all(values)? { Ok(()) } else { Err(malformed()) }
 }
 
 /// What a record of a snapshot holds.

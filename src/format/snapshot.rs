@@ -104,14 +104,24 @@ impl<'a> Values<'a> {
 
     /// Takes values as long as they have neither a leader epoch nor anything that is rare.
     #[inline(always)]
-    pub(crate) fn bare(&mut self) -> impl Iterator<Item = <Self as Iterator>::Item> {
+    pub(crate) fn bare(&mut self) -> impl Iterator<Item = (u64, i32, Content<'a>)> {
         iter::from_fn(|| self.entries.plain::<BARE>())
     }
 
     /// Takes values as long as they have a leader epoch and nothing that is rare.
     #[inline(always)]
-    pub(crate) fn with_epoch(&mut self) -> impl Iterator<Item = <Self as Iterator>::Item> {
+    pub(crate) fn with_epoch(&mut self) -> impl Iterator<Item = (u64, i32, Content<'a>)> {
         iter::from_fn(|| self.entries.plain::<WITH_EPOCH>())
+    }
+
+    /// Takes values, whatever they have, up to the next that looks like one of those.
+    #[inline(always)]
+    pub(crate) fn others(&mut self) -> impl Iterator<Item = <Self as Iterator>::Item> {
+        let mut is_first = true;
+        iter::from_fn(move || {
+            let is_next = std::mem::take(&mut is_first) || !self.entries.is_plain();
+            if is_next { self.next() } else { None }
+        })
     }
 }
 
@@ -272,10 +282,12 @@ mod tests {
         let mut all = Vec::new();
         while !values.is_empty() {
             if in_runs {
-                all.extend(values.bare());
-                all.extend(values.with_epoch());
+                all.extend(values.bare().map(Ok));
+                all.extend(values.with_epoch().map(Ok));
+                all.extend(values.others());
+            } else {
+                all.extend(values.by_ref().take(1));
             }
-            all.extend(values.by_ref().take(1));
         }
         all
     }
