@@ -11,7 +11,9 @@ mod stated;
 use std::time::Duration;
 
 use pagemark::testkit::{Op, SimDisk};
-use pagemark::{Commit, Error, ErrorKind, Key, NextOffset, OffsetStore, Options};
+use pagemark::{
+    Commit, CommitBatch, Error, ErrorKind, Key, NextOffset, OffsetStore, Options, StateOwner,
+};
 use support::{Lots, Player, State, Step, history, observe, options, record_bounds, states};
 
 const FIRST: &str = "00000000000000000001.log";
@@ -431,4 +433,35 @@ fn the_model_is_replayed_whatever_the_history() {
         let store = open(&disk, &player.options).unwrap();
         assert_eq!(observe(&store), expected, "seed {seed}: replayed");
     }
+}
+
+#[test]
+fn a_delete_holds_where_a_topic_was_emptied_and_came_back() {
+    let disk = SimDisk::new();
+    let key = |partition| Key::new("g", "orders", partition);
+    let store = open(&disk, &options(1)).unwrap();
+    store.commit(key(0), NextOffset(1)).unwrap();
+    store.compact().unwrap();
+    // The state has the name of the topic, so the segment names it twice. The topic is emptied, and comes
+    // back in the same batch.
+    let mut batch = CommitBatch::new("g");
+    batch.delete("orders", 0);
+    batch.commit("orders", 1, NextOffset(2));
+    batch.put_state(StateOwner::Application, "orders", 0, b"state");
+    store.commit_batch(&batch).unwrap();
+    store.close().unwrap();
+    let store = open(&disk, &options(1)).unwrap();
+    store.delete(key(1)).unwrap();
+    // So much that more than one segment is behind the snapshot.
+    let text = "x".repeat(1000);
+    for partition in 0..20 {
+        let commit = Commit::new(NextOffset(1)).metadata(&text);
+        store.commit(Key::new("g", "other", partition), commit).unwrap();
+    }
+    store.close().unwrap();
+    let logs = disk.files().iter().filter(|name| name.ends_with(".log")).count();
+    assert!(logs > 1 && disk.files().iter().any(|name| name.ends_with(".snapshot")));
+    let store = open(&disk, &options(1)).unwrap();
+    assert_eq!((store.fetch(key(0)), store.fetch(key(1))), (None, None));
+    assert_eq!(store.stats().keys, 20);
 }

@@ -211,7 +211,13 @@ impl Names {
         self.topics.get(*self.ids.get(id as usize)?)?.topic()
     }
 
-    /// The topic with this id, which is unpacked if need be.
+    /// The group and the name that have this id.
+    fn of<'n>(&'n self, index: &'n Index, id: u32) -> Option<(&'n str, &'n str)> {
+        let target = self.topics.get(*self.ids.get(id as usize)?)?;
+        Some(index.names_of(target))
+    }
+
+    /// The topic with this id, which is unpacked or resolved anew if need be.
     fn unpacked(&mut self, index: &Index, id: u32) -> Option<Arc<Topic>> {
         let number = *self.ids.get(id as usize)?;
         self.topics.all().get_mut(number as usize).map(|target| index.unpacked(target))
@@ -352,19 +358,20 @@ impl Replay<'_> {
                     self.catch_up(ahead);
                     let topic = self.names.unpacked(self.index, name).ok_or_else(malformed)?;
                     self.index.delete(self.writer, &topic, partition, seq);
+                    self.index.discard_if_empty(self.writer, &topic);
                 }
                 Entry::DeleteTopic { name } => {
                     self.catch_up(ahead);
                     let topic = self.names.unpacked(self.index, name).ok_or_else(malformed)?;
                     self.index.delete_topic(self.writer, &topic, seq);
+                    self.index.discard_if_empty(self.writer, &topic);
                 }
                 Entry::State { name, part, owner, change } => {
                     // States do not depend on values, but the name may be ahead.
                     if name as usize >= self.names.ids.len() {
                         self.catch_up(ahead);
                     }
-                    let named = self.names.unpacked(self.index, name).ok_or_else(malformed)?;
-                    let (group, name) = (named.group(), named.name());
+                    let (group, name) = self.names.of(self.index, name).ok_or_else(malformed)?;
                     let id = StateId { group, owner, name, part };
                     if !self.index.states().change(id, change, seq) {
                         return Err(malformed());

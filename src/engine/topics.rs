@@ -189,6 +189,23 @@ mod tests {
     }
 
     #[test]
+    fn a_name_with_two_numbers_leads_to_the_topic_of_that_name() {
+        let (index, mut writer) = Index::new(1);
+        let mut topics = Topics::default();
+        // A topic and a state of one name, named one right after the other.
+        let (name, mut numbers) = (Named::new(&index, "g", "t"), Vec::new());
+        topics.resolve(&index, &[name, name], &mut numbers);
+        let mut topic = |at: usize| index.unpacked(&mut topics.all()[numbers[at] as usize]);
+        for seq in [1, 3, 5] {
+            let (first, second) = (topic(0), topic(1));
+            assert!(Arc::ptr_eq(&first, &second) && !first.is_detached());
+            assert!(index.set(&mut writer, &first, first.spot(0), value(seq)));
+            assert!(index.delete(&mut writer, &second, 0, seq + 1));
+            assert!(first.is_detached());
+        }
+    }
+
+    #[test]
     fn topics_that_come_and_go_are_forgotten() {
         let (index, _) = Index::new(1);
         let mut topics = Topics::default();

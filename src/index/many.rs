@@ -97,15 +97,15 @@ impl Index {
         }
     }
 
-    /// The topic of a target, which is unpacked if need be.
+    /// The topic of a target, which is unpacked if need be, and resolved anew if it left the index.
     pub(crate) fn unpacked(&self, target: &mut Target) -> Arc<Topic> {
-        let topic = match target {
-            Target::Topic(topic) => return Arc::clone(topic),
-            Target::Packed(_) => {
-                let (group, name) = self.names_of(target);
-                self.resolve(group, name)
-            }
-        };
+        if let Target::Topic(topic) = target
+            && !topic.is_detached()
+        {
+            return Arc::clone(topic);
+        }
+        let (group, name) = self.names_of(target);
+        let topic = self.resolve(group, name);
         *target = Target::Topic(Arc::clone(&topic));
         topic
     }

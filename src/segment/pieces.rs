@@ -215,3 +215,22 @@ impl fmt::Debug for Pieces<'_> {
         f.debug_struct("Pieces").field("source", &self.source).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::sim::SimDisk;
+
+    #[test]
+    fn a_piece_takes_the_memory_of_what_is_read_and_of_what_may_be_in_front() {
+        const SIZE: usize = 256 << 10;
+        let file = SimDisk::new().dir().create("f", 2 * SIZE as u64).unwrap();
+        let mut piece = Piece::default();
+        for (position, len) in [(u64::from(RECORDS_START), SIZE), (SIZE as u64, SIZE), (8192, 10)] {
+            piece.load(&*file, position, len).unwrap();
+            assert_eq!(piece.bytes().len(), len);
+            let most = Piece::ROOM + DIRECT_ALIGN + SIZE;
+            assert!((len..=most).contains(&piece.bytes.len()), "{}", piece.bytes.len());
+        }
+    }
+}
