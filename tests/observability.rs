@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write};
 use std::io::ErrorKind;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
@@ -156,6 +156,13 @@ impl Sums {
     }
 }
 
+/// Has the tests come one after the other. While there is one subscriber, a place that tells something is
+/// asked of the thread that comes by first, and is silent for all if that thread listens to nothing.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn commit(store: &OffsetStore, offset: i64) -> pagemark::Result<()> {
     store.commit(pagemark::Key::new("g", "t", 0), NextOffset(offset)).map(|_| ())
 }
@@ -166,6 +173,7 @@ fn open(options: &Options, disk: &SimDisk) -> OffsetStore {
 
 #[test]
 fn the_life_of_a_store_is_told() {
+    let _alone = alone();
     let (options, disk) = (options(1), SimDisk::new());
     let told = Events::of(|| {
         let store = open(&options, &disk);
@@ -189,6 +197,7 @@ fn the_life_of_a_store_is_told() {
 
 #[test]
 fn a_torn_tail_is_a_warning_and_a_failed_compaction_an_error() {
+    let _alone = alone();
     let (options, disk) = (options(2), SimDisk::new());
     let store = open(&options, &disk);
     commit(&store, 1).unwrap();
@@ -221,6 +230,7 @@ fn a_torn_tail_is_a_warning_and_a_failed_compaction_an_error() {
 
 #[test]
 fn a_failed_flush_is_told_once_and_a_close_that_fails_too() {
+    let _alone = alone();
     let disk = SimDisk::new();
     let store = open(&options(3), &disk);
     let told = Events::of(|| {
@@ -239,6 +249,7 @@ fn a_failed_flush_is_told_once_and_a_close_that_fails_too() {
 
 #[test]
 fn metrics_are_the_stats_of_all_stores() {
+    let _alone = alone();
     let sums = Sums::default();
     metrics::with_local_recorder(&sums, || {
         let mut players: Vec<Player> =
