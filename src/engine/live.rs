@@ -47,7 +47,7 @@ pub(super) type Visit<'a> = &'a mut dyn FnMut(Seq, &Change<'_>);
 
 impl Seen<'_> {
     /// Notes the changes of a record that was replayed.
-    fn note(&mut self, seq: u64, body: &Body<'_>, names: &Names) {
+    fn note(&mut self, seq: u64, body: &Body<'_>, index: &Index, names: &Names) {
         let Body::Batch(entries) = body else { return };
         if seq <= self.seq {
             return;
@@ -55,8 +55,8 @@ impl Seen<'_> {
         self.seq = seq;
         for entry in entries.clone().flatten() {
             self.changes += 1;
-            if let (Some(visit), Some(topic)) = (&mut self.visit, names.topic(entry.name())) {
-                visit(Seq(seq), &change(entry, (topic.group(), topic.name())));
+            if let (Some(visit), Some(name)) = (&mut self.visit, names.of(index, entry.name())) {
+                visit(Seq(seq), &change(entry, name));
             }
         }
     }
@@ -241,7 +241,7 @@ impl LiveLog {
                 // Whoever is shown changes wants their names.
                 replay.catch_up(&mut ahead);
             }
-            seen.note(seq, &body, replay.names);
+            seen.note(seq, &body, replay.index, replay.names);
         };
         replay.catch_up(&mut ahead);
         (self.last_seq, self.stated) = (replay.last_seq, replay.stated);

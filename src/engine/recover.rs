@@ -206,13 +206,8 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The topic with this id, unless it is packed.
-    pub(super) fn topic(&self, id: u32) -> Option<&Arc<Topic>> {
-        self.topics.get(*self.ids.get(id as usize)?)?.topic()
-    }
-
     /// The group and the name that have this id.
-    fn of<'n>(&'n self, index: &'n Index, id: u32) -> Option<(&'n str, &'n str)> {
+    pub(super) fn of<'n>(&'n self, index: &'n Index, id: u32) -> Option<(&'n str, &'n str)> {
         let target = self.topics.get(*self.ids.get(id as usize)?)?;
         Some(index.names_of(target))
     }

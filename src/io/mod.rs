@@ -126,8 +126,8 @@ pub trait SegmentFile: Send + Sync + fmt::Debug {
         false
     }
 
-    /// Whether the device was waited for in a read, which will go for later reads too as a rule. What is
-    /// in the page cache is taken from there.
+    /// Whether aligned reads have to wait for the device, as is known from the start or from one that did.
+    /// Before that, what is in the page cache is taken from there.
     fn has_waited(&self) -> bool {
         false
     }
